@@ -43,3 +43,18 @@ func (c *Counters) RefusedAll() (n uint64) {
 	}
 	return n
 }
+
+// ByReason is how many readings were refused, by the names of the reasons that
+// occurred; nil where none did.
+func (c *Counters) ByReason() map[string]uint64 {
+	var n map[string]uint64
+	for r := range Reasons {
+		if count := c.Refused(r); count > 0 {
+			if n == nil {
+				n = map[string]uint64{}
+			}
+			n[r.String()] = count
+		}
+	}
+	return n
+}

@@ -109,9 +109,6 @@ func (q *Queue) Take(wake <-chan time.Time) (*Batch, error) {
 		if len(q.full) > 0 {
 			b := q.full[0]
 			q.full = append(q.full[:0], q.full[1:]...)
-			if len(q.full) > 0 {
-				q.wake()
-			}
 			q.mu.Unlock()
 			return b, nil
 		}

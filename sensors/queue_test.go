@@ -286,6 +286,26 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// A message of which nothing could be judged is acknowledged like any other, and
+// what follows without a mark neither hides nor repeats one.
+func TestMarkOfNothing(t *testing.T) {
+	q := sensors.NewQueue(1, 8, 1)
+	w := writer(t, q, "w")
+	var acked []uint64
+	w.OnJudged(func(mark uint64) { acked = append(acked, mark) })
+	w.Offer(7, value(math.NaN()))
+	w.Offer(0)
+	b, v := take(t, q)
+	b.Release()
+	w.Offer(0, value(1)) // in the same batch, gone round
+	w.Flush()
+	again, _ := take(t, q)
+	again.Release()
+	if len(v) != 0 || len(acked) != 1 || acked[0] != 7 {
+		t.Errorf("%v judged, %v acknowledged; want none and [7]", v, acked)
+	}
+}
+
 // A source that runs again counts its marks anew; those of the run before must
 // not acknowledge what it has put since.
 func TestMarksOfAnEarlierRun(t *testing.T) {

@@ -1,0 +1,148 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// badName says why a name cannot be that of a machine or a channel, or "".
+func badName(name string) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case len(name) > 128:
+		return "is longer than 128 bytes"
+	case strings.ContainsFunc(name, unicode.IsSpace):
+		return "has a space in it"
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune(`/#+{}"\,`, r) }):
+		return "has a character in it that names cannot have"
+	case strings.HasPrefix(name, "."), strings.HasSuffix(name, "."), strings.Contains(name, ".."):
+		return "has an empty part"
+	}
+	return ""
+}
+
+// feed checks a channel's name, with places for what wildcards match, and
+// registers it.
+func (l *loader) feed(f *feeds, name string, at span, wildcards int, lines bool) {
+	for _, place := range places.FindAllString(name, -1) {
+		inner := place[1 : len(place)-1]
+		n, err := strconv.Atoi(inner)
+		switch {
+		case inner == "name" && !lines:
+			l.fail(at, `write format = "lines", or {1} for what the first wildcard matched`, "{name} stands for a line's name, but format is not \"lines\"")
+			return
+		case inner == "name":
+		case err != nil || n < 1:
+			l.fail(at, "write {1}, {2} … for what the wildcards matched, or {name} for a line's name", "%s means nothing", place)
+			return
+		case n > wildcards:
+			l.fail(at, "put a + for it into the topic", "%s needs %d wildcards; the topic has %d", place, n, wildcards)
+			return
+		}
+	}
+	plain := places.ReplaceAllString(name, "x")
+	if !strings.Contains(plain, ".") && !strings.Contains(name, "{") {
+		l.fail(at, fmt.Sprintf("write machine.quantity: %q", "pump1."+cmp.Or(name, "vibration")), "channel %q has no dot", name)
+		return
+	}
+	if problem := badName(plain); problem != "" {
+		l.fail(at, "use letters, digits, - and _, with a dot between machine and quantity: \"pump1.bearing_temp\"", "channel %q %s", name, problem)
+		return
+	}
+	if plain != name {
+		f.add(template(name, at))
+		return
+	}
+	if other, ok := f.one[name]; ok {
+		l.fail(at, "give one of the two another name", "channel %q is fed twice; first in line %d", name, l.lineOf(other.at))
+		return
+	}
+	f.add(feed{name: name, at: at})
+}
+
+// fed checks that a channel that a table names is fed by some source.
+func (l *loader) fed(f *feeds, table, name string) {
+	if f.channel(name) || len(l.errs) > mostErrors || l.broken.feeds.channel(name) || l.mayBeBroken(name) {
+		return
+	}
+	known := slices.Clone(f.names)
+	for _, m := range f.many {
+		known = append(known, m.name)
+	}
+	cure := "name a channel of one of the sources"
+	if near := nearest(name, f.names); near != "" {
+		cure = fmt.Sprintf("did you mean %q?", near)
+	} else if len(known) <= 16 {
+		cure = "known channels: " + strings.Join(known, ", ")
+	}
+	if len(known) == 0 {
+		cure = ""
+	}
+	l.fail(l.root.child(table, name).key, cure, "no source feeds the channel %q", name)
+}
+
+// split reports whether the table was meant to be another, whose name lost its
+// quotes: [limit.pump1.temp] is the table temp in the table limit.pump1.
+func (l *loader) split(table, name string) bool {
+	for _, child := range l.root.child(table, name).named {
+		if child.kind == "a table" {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loader) channels(f *feeds) {
+	for _, name := range l.names("channel") {
+		c, ok := l.config.Channel[name]
+		if !ok {
+			continue
+		}
+		l.fed(f, "channel", name)
+		if c.RangeLow != nil && c.RangeHigh != nil && *c.RangeLow >= *c.RangeHigh {
+			l.fail(l.at("channel", name, "range_low"), "swap the two", "range_low = %v is not below range_high = %v in line %d",
+				*c.RangeLow, *c.RangeHigh, l.lineOf(l.at("channel", name, "range_high")))
+		}
+		if c.MaxRate != nil && *c.MaxRate <= 0 {
+			l.fail(l.at("channel", name, "max_rate"), "write how fast the value may change, per second; or leave it out to have it learned", "max_rate = %v is too small", *c.MaxRate)
+		}
+	}
+}
+
+func (l *loader) machines(f *feeds) {
+	for _, name := range l.names("machine") {
+		if f.machine(name) || len(l.errs) > mostErrors || l.broken.feeds.machine(name) || l.mayBeBroken(name) {
+			continue
+		}
+		var known []string
+		for _, channel := range f.names {
+			if m := MachineOf(channel); !slices.Contains(known, m) {
+				known = append(known, m)
+			}
+		}
+		cure := "a machine is the part of a channel's name before the last dot"
+		if near := nearest(name, known); near != "" {
+			cure = fmt.Sprintf("did you mean %q?", near)
+		} else if len(known) > 0 && len(known) <= 16 {
+			cure = "known machines: " + strings.Join(known, ", ")
+		}
+		l.fail(l.root.child("machine", name).key, cure, "the machine %q has no channels", name)
+	}
+}
+
+// DetectorsOf is what judges a channel: its own choice, else its machine's, else
+// "auto".
+func (c *Config) DetectorsOf(channel string) Detectors {
+	if d := c.Channel[channel].Detectors; d.Given() {
+		return d
+	}
+	if d := c.Machine[MachineOf(channel)].Detectors; d.Given() {
+		return d
+	}
+	return Detectors{Auto: true}
+}

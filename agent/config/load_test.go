@@ -1,0 +1,90 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the expected texts anew")
+
+// site makes a folder with the files that the configurations in testdata name,
+// and goes there.
+func site(t *testing.T) {
+	t.Helper()
+	configs, _ := filepath.Glob("testdata/*.toml")
+	dir := t.TempDir()
+	put := func(name, text string, mode os.FileMode) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range configs {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(filepath.Base(file), string(text), 0o644)
+	}
+	put("secrets/mqtt", "hunter2\n", 0o600)
+	put("secrets/kafka", "hunter2\n", 0o600)
+	put("secrets/open", "hunter2\n", 0o644)
+	put("secrets/empty", "", 0o600)
+	put("data/log.csv", "time;t1;v1\n2026-01-01 00:00:00;20.5;1.2\n", 0o644)
+	cert, key := keyPair(t)
+	_, other := keyPair(t)
+	put("certs/ca.pem", cert, 0o644)
+	put("certs/gw.pem", cert, 0o644)
+	put("certs/gw.key", key, 0o600)
+	put("certs/open.key", key, 0o640)
+	put("certs/other.key", other, 0o600)
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	t.Chdir(dir)
+}
+
+// Every testdata/*.bad.toml is told as its .bad.txt says.
+func TestBadFiles(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.bad.toml")
+	if len(files) < 40 {
+		t.Fatalf("%d bad files, want 40 or more", len(files))
+	}
+	home, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	site(t)
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".toml")
+		t.Run(strings.TrimSuffix(name, ".bad"), func(t *testing.T) {
+			c, err := Load(name + ".toml")
+			if err == nil || c != nil {
+				t.Fatal("it loads")
+			}
+			got := err.Error() + "\n"
+			if strings.Contains(got, "hunter2") {
+				t.Error("the message holds a secret")
+			}
+			golden := filepath.Join(home, "testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,177 @@
+package detectors
+
+import "math"
+
+// Baseline is the usual level and spread of a channel, learned in one pass.
+//
+// It starts from the median and the median absolute deviation of its first 16
+// readings; after that a reading moves the level by at most three standard
+// deviations of its weight (Huber 1964, Ann. Math. Stat. 35:73). The spread
+// takes in a 64th of what lies beyond, so that it cannot shrink to nothing on a
+// channel that rests at one value most of the time. Exported fields are its
+// state; the zero value has seen nothing.
+type Baseline struct {
+	Mean, Variance float64
+	Seen           uint32
+	First          [16]float64
+	Wander         float64 // how far the mean of a long block lies from the usual, in standard deviations
+	Blocks         [scales]block
+	Spread         float64 // the standard deviation, as of the last block
+	Inverse        float64 // of Spread; 0 where that is 0
+}
+
+// block gathers readings, in standard deviations from the usual, into means of
+// 16, 64, 256 … and remembers the mean square of those means.
+type block struct {
+	Sum    float64
+	In     uint32 // readings or smaller blocks gathered
+	Ended  uint32
+	Square float64
+}
+
+const (
+	scales  = 3
+	quarter = 4 // blocks in the next larger one
+	wanted  = 6 // blocks of a size, before its mean square counts
+)
+
+// Deviation is how far x lies from the usual, in standard deviations and
+// clipped to ±bound; 0 until the baseline has started, and where nothing has
+// ever moved.
+func (b *Baseline) Deviation(x, bound float64) float64 {
+	return clip(float64((clip(x, most)-b.Mean)*b.Inverse), bound)
+}
+
+// Learn takes x in with a weight, as Calibration.Rate gives it.
+func (b *Baseline) Learn(x, weight float64) {
+	x = clip(x, most)
+	if b.Seen < uint32(len(b.First)) {
+		b.start(x)
+		return
+	}
+	if weight == 0 {
+		return
+	}
+	d := x - b.Mean
+	near, far := d, d
+	if b.Spread > 0 {
+		near, far = clip(d, 3*b.Spread), clip(d, 1000*b.Spread)
+	}
+	b.Mean += float64(weight * near)
+	b.Variance += float64(weight * (float64(near*near) + float64(far*far)/64 - b.Variance))
+	if b.gather(float64(near*b.Inverse), weight) || b.Spread == 0 {
+		b.refresh()
+	}
+}
+
+// refresh derives the spread from the variance; one too small to divide by is 0.
+func (b *Baseline) refresh() {
+	b.Spread, b.Inverse = math.Sqrt(b.Variance), 0
+	if b.Spread < least {
+		b.Spread = 0
+		return
+	}
+	b.Inverse = 1 / b.Spread
+}
+
+const (
+	most  = 1e150 // a larger reading counts as this: its square is finite
+	least = 1e-150
+)
+
+// clip bounds |x|. Comparisons that hardly ever come out otherwise are cheaper
+// than min and max, which must think of NaN and of -0.
+func clip(x, bound float64) float64 {
+	if x > bound {
+		return bound
+	}
+	if x < -bound {
+		return -bound
+	}
+	return x
+}
+
+// Sound reports whether the state can be a baseline's.
+func (b *Baseline) Sound() bool {
+	for _, k := range b.Blocks {
+		if !Within(0, 1<<20, k.Square) || !Within(-1<<20, 1<<20, k.Sum) {
+			return false
+		}
+	}
+	return Within(-most, most, b.First[:]...) && Within(-most, most, b.Mean) && Within(0, 2*most*most, b.Variance) &&
+		(b.Spread == 0 && b.Inverse == 0 || Within(least, 2*most, b.Spread) && b.Inverse == 1/b.Spread) && Within(0, 1<<10, b.Wander)
+}
+
+// gather measures the wander: batch means, as in simulation output analysis
+// (Conway 1963, Management Science 10:47), at the largest size of which there
+// are enough. For independent readings it goes to 0 as they grow more. It falls
+// no faster than everything else is learned, so that a line can follow. It
+// reports the end of a smallest block.
+func (b *Baseline) gather(z, weight float64) bool {
+	full, rows := uint32(len(b.First)), 1.0
+	for i := range b.Blocks {
+		k := &b.Blocks[i]
+		k.Sum += z
+		if k.In++; k.In < full {
+			break
+		}
+		z = k.Sum / float64(k.In)
+		k.Sum, k.In = 0, 0
+		square := float64(z * z)
+		if k.Ended++; k.Ended > wanted {
+			square = min(square, float64(9*k.Square))
+		}
+		rows *= float64(full)
+		gain := min(max(float64(rows*weight), 1/float64(k.Ended)), 1)
+		k.Square += float64(gain * (square - k.Square))
+		full = quarter
+	}
+	if b.Blocks[0].In != 0 {
+		return false
+	}
+	top := 0
+	for top+1 < scales && b.Blocks[top+1].Ended >= wanted {
+		top++
+	}
+	wander := math.Sqrt(b.Blocks[top].Square)
+	if fall := float64(16 * weight); wander < b.Wander && fall < 1 {
+		wander = b.Wander + float64(fall*(wander-b.Wander))
+	}
+	b.Wander = wander
+	return true
+}
+
+// start gathers the first readings in order of size.
+func (b *Baseline) start(x float64) {
+	i := int(b.Seen)
+	for ; i > 0 && b.First[i-1] > x; i-- {
+		b.First[i] = b.First[i-1]
+	}
+	b.First[i] = x
+	if b.Seen++; int(b.Seen) < len(b.First) {
+		return
+	}
+	b.Mean = b.First[7]/2 + b.First[8]/2
+	var off [16]float64
+	for j, v := range b.First {
+		k := j
+		for d := math.Abs(v - b.Mean); ; k-- {
+			if k == 0 || off[k-1] <= d {
+				off[k] = d
+				break
+			}
+			off[k] = off[k-1]
+		}
+	}
+	spread := 1.4826 * (off[7]/2 + off[8]/2)
+	b.Variance = float64(spread * spread)
+	b.refresh()
+}
+
+// Around is level ± half, with an overflow turned to an open side.
+func Around(level, half float64) (low, high float64) {
+	if math.IsNaN(half) || math.IsInf(half, 0) {
+		return math.Inf(-1), math.Inf(1)
+	}
+	return level - half, level + half
+}

@@ -14,8 +14,8 @@ type broken struct {
 }
 
 var (
-	brokenName  = regexp.MustCompile(`[\w.-]*(?:\{\w+\}?|\d\})[\w.{}-]*`)
-	brokenPlace = regexp.MustCompile(`\{\w+\}?|\w+\}`)
+	brokenName  = regexp.MustCompile(`[\w.-]*(?:\{(?:\d+|name)\}?|\d\})[\w.{}-]*`)
+	brokenPlace = regexp.MustCompile(`\{(?:\d+|name)\}?|\d+\}`)
 )
 
 // lose remembers a text that could not be used: its words, also the parts of

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -86,5 +87,15 @@ func TestBadFiles(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestSevenMistakes counts, so that an update of the expected texts cannot hide
+// that one of them is no longer found.
+func TestSevenMistakes(t *testing.T) {
+	_, err := Load("testdata/seven.bad.toml")
+	var bad Errors
+	if !errors.As(err, &bad) || len(bad) != 7 {
+		t.Errorf("%d mistakes found, want all 7:\n%v", len(bad), err)
 	}
 }

@@ -5,11 +5,9 @@ import "math"
 // Baseline is the usual level and spread of a channel, learned in one pass.
 //
 // It starts from the median and the median absolute deviation of its first 16
-// readings; after that a reading moves the level by at most three standard
-// deviations of its weight (Huber 1964, Ann. Math. Stat. 35:73). The spread
-// takes in a 64th of what lies beyond, so that it cannot shrink to nothing on a
-// channel that rests at one value most of the time. Exported fields are its
-// state; the zero value has seen nothing.
+// readings; after that a reading counts for at most three standard deviations
+// (Huber 1964, Ann. Math. Stat. 35:73). Exported fields are its state; the zero
+// value has seen nothing.
 type Baseline struct {
 	Mean, Variance float64
 	Seen           uint32
@@ -53,13 +51,12 @@ func (b *Baseline) Learn(x, weight float64) {
 		return
 	}
 	d := x - b.Mean
-	near, far := d, d
 	if b.Spread > 0 {
-		near, far = clip(d, 3*b.Spread), clip(d, 1000*b.Spread)
+		d = clip(d, 3*b.Spread)
 	}
-	b.Mean += float64(weight * near)
-	b.Variance += float64(weight * (float64(near*near) + float64(far*far)/64 - b.Variance))
-	if b.gather(float64(near*b.Inverse), weight) || b.Spread == 0 {
+	b.Mean += float64(weight * d)
+	b.Variance += float64(weight * (float64(d*d) - b.Variance))
+	if b.gather(float64(d*b.Inverse), weight) || b.Spread == 0 {
 		b.refresh()
 	}
 }

@@ -191,7 +191,7 @@ func (c *Calibration) refit() {
 		c.forget(0.5)
 	}
 	c.Up, c.Down = max(float64(1.25*c.Mean), lowest), max(float64(0.75*c.Mean), lowest/2)
-	if c.Rows >= uint64(max(c.learning.Ready, settle)) && (c.Line > 0 || c.Tail.Peaks >= enough) {
+	if c.Rows >= uint64(max(c.learning.Ready, settle)) && (c.Line > 0 || c.Tail.Peaks >= enough && c.Peak == 0) {
 		c.Line = max(c.theory(1/c.Memory), c.Tail.limit(c.Weight, c.Memory))
 	}
 }

@@ -21,6 +21,7 @@ func TestQuietOnRegularSeries(t *testing.T) {
 			return func(int) float64 { total += r.Float64(); return total }
 		},
 	}
+	quiet["slow cycle with noise"] = noisy(sine(10_000), .1)
 	for _, period := range []int{10, 14, 30, 100} {
 		suffix := " of " + time.Duration(period).String()
 		quiet["noiseless square"+suffix] = exactly(square(period))

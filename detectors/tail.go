@@ -15,7 +15,6 @@ const (
 	mostPeaks = 1 << 22 // a float32 still counts by one
 	fewest    = 4       // peaks that make a habit
 	tailOf    = 32      // peaks that make the tail
-	leastGap  = 0.03    // mean excess, at least, as part of the threshold: a bin is 4 % wide
 )
 
 // add counts a peak.
@@ -52,7 +51,7 @@ func (p *tail) limit(watched, rows float64) (limit float64) {
 		if count < next {
 			continue
 		}
-		excess := max(float64(wider*(sum/count-low)), float64(leastGap*low))
+		excess := float64(wider * (sum/count - low)) // half a bin at least
 		limit = max(limit, high, low+float64(excess*Logarithm(float64(count*rows)/watched)))
 		for next <= count {
 			next *= 2

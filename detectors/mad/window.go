@@ -1,0 +1,113 @@
+package mad
+
+import (
+	"math"
+	"slices"
+)
+
+// length is how many readings the window holds: long enough for a scale known
+// to 7 %, short enough to follow a load cycle.
+const length = 256
+
+// window is the newest readings, in the order they came and in order of size.
+// Median and median absolute deviation are exact after every reading: one
+// search and one move of memory keep the order, and the middle half of the
+// deviations is found from where it was one reading ago.
+type window struct {
+	ring   [length]float64
+	sorted [length]float64
+	n, at  int // readings; place of the oldest in ring
+	from   int // where the nearest half of the readings to the median begins, in sorted
+}
+
+// push takes x in and, once full, the oldest out.
+func (w *window) push(x float64) {
+	if x == 0 {
+		x = 0 // not -0, whose sign would mislead search
+	}
+	if w.n < length {
+		i := w.place(x)
+		copy(w.sorted[i+1:w.n+1], w.sorted[i:w.n])
+		w.sorted[i], w.ring[w.n] = x, x
+		w.n++
+		return
+	}
+	old := w.ring[w.at]
+	w.ring[w.at] = x
+	w.at = (w.at + 1) % length
+	out, in := w.search(old, x)
+	if in > out {
+		in--
+		copy(w.sorted[out:in], w.sorted[out+1:in+1])
+	} else {
+		copy(w.sorted[in+1:out+1], w.sorted[in:out])
+	}
+	w.sorted[in] = x
+}
+
+// place is where x belongs in a window that is not full: before the first
+// reading that is not below it.
+func (w *window) place(x float64) int {
+	i, _ := slices.BinarySearch(w.sorted[:w.n], x)
+	return i
+}
+
+// search is the places of two readings in a full window. Both are looked for at
+// once and without a branch that could be guessed wrong: the sign of a
+// difference, one bit, is the step taken.
+func (w *window) search(x, y float64) (int, int) {
+	var i, j uint8
+	for step := uint8(length / 2); step > 0; step /= 2 {
+		i += step & -below(w.sorted[i+step-1], x)
+		j += step & -below(w.sorted[j+step-1], y)
+	}
+	return int(i) + int(below(w.sorted[i], x)), int(j) + int(below(w.sorted[j], y))
+}
+
+// below is 1 if a < b, else 0.
+func below(a, b float64) uint8 { return uint8(math.Float64bits(a-b) >> 63) }
+
+// median is that of a window that is not empty.
+func (w *window) median() float64 {
+	return w.sorted[(w.n-1)/2]/2 + w.sorted[w.n/2]/2
+}
+
+// deviation is the median of the distances to the median m.
+func (w *window) deviation(m float64) float64 {
+	// The k readings nearest to m stand side by side in sorted; they begin where
+	// the first is no farther from m than the one behind the last.
+	s, k := w.sorted[:w.n], (w.n+1)/2
+	i := min(w.from, w.n-k)
+	for i > 0 && s[i-1]/2+s[i-1+k]/2 >= m {
+		i--
+	}
+	for i < w.n-k && s[i]/2+s[i+k]/2 < m {
+		i++
+	}
+	w.from = i
+	d := max(m-s[i], s[i+k-1]-m) // the k-th smallest distance
+	if w.n%2 == 1 {
+		return d
+	}
+	next := math.Inf(1) // the one after it
+	if i > 0 {
+		next = m - s[i-1]
+	}
+	if i+k < w.n {
+		next = min(next, s[i+k]-m)
+	}
+	return d/2 + next/2
+}
+
+// meanDeviation is the mean distance to the median m where more than half of
+// the readings equal m: only the others are added up.
+func (w *window) meanDeviation(m float64) (sum float64) {
+	s := w.sorted[:w.n]
+	for i := 0; i < len(s) && s[i] < m; i++ {
+		sum += (m - s[i]) / float64(len(s))
+	}
+	for i := len(s) - 1; i >= 0 && s[i] > m; i-- {
+		sum += (s[i] - m) / float64(len(s))
+	}
+	return sum
+}

@@ -1,0 +1,193 @@
+// Package alarms turns findings into alarm events after ISA-18.2: raised,
+// updated while it goes on, cleared. One alarm belongs to one channel and one
+// class, whatever number of detectors agree on it, and every event carries the
+// identity that the raise gave it.
+//
+// Nothing here is safe for concurrent use: one goroutine judges and tells.
+package alarms
+
+import (
+	"time"
+
+	"tocsin/detectors"
+	"tocsin/sensors"
+	"tocsin/uplink"
+)
+
+// Class keeps apart what is wrong with the process and what is wrong with the
+// sensor that watches it.
+type Class uint8
+
+// The two classes.
+const (
+	Process Class = iota
+	Sensor
+	Classes
+)
+
+var classNames = [Classes]string{"process", "sensor"}
+
+func (c Class) String() string { return classNames[c] }
+
+// ClassOf is the class of what a detector with these traits finds.
+func ClassOf(t detectors.Traits) Class {
+	if t.Status != detectors.Normal {
+		return Sensor
+	}
+	return Process
+}
+
+// Channel is what events say of a channel. Read-only once its first finding came.
+type Channel struct {
+	sensors.Channel
+	Machine string // the part of the name before its last dot; empty where there is none
+	Key     string // the machine's path, or the device's where there is no machine
+}
+
+// Finding is what the detectors of one class say of one moment of one channel.
+type Finding struct {
+	Time    int64   // of the reading, nanoseconds since 1970 UTC
+	Value   float64 // the reading; the last one where nothing arrives
+	Seen    int64   // when the last reading was taken; differs from Time where nothing arrives
+	Quality sensors.Quality
+	Verdict detectors.Verdict
+	Traits  detectors.Traits // of the detector that speaks
+}
+
+// Settings are the operator's decisions about the life of an alarm.
+type Settings struct {
+	Update  time.Duration // an alarm that goes on is told of again this often; 0: at every finding
+	ReAlarm time.Duration // an alarm back sooner than this after it was cleared waits until then
+	Clear   time.Duration // cleared after this long without a finding
+}
+
+// Alarm is the life of one alarm, over and over. The zero Alarm is at rest.
+type Alarm struct {
+	id         uint64 // sequence of the record that raised it; 0 at rest
+	severity   detectors.Severity
+	since      int64 // when it was raised
+	told       int64 // time of its newest event
+	quiet      int64 // since when nothing was found; 0 while something is
+	cleared    int64 // when it was last cleared
+	had        detectors.Severity
+	suppressed uint32 // findings held back since the last event
+	last       Finding
+}
+
+// Active reports whether the alarm is raised and not yet cleared.
+func (a *Alarm) Active() bool { return a.id != 0 }
+
+// Emit takes an event's record and the alarm state to be committed with it. It
+// may block: that is the street's back-pressure.
+type Emit func(r uplink.Record, state uplink.Entry)
+
+// Bell gives every event its number and its words. It is the only writer of
+// sequence numbers.
+type Bell struct {
+	settings Settings
+	origin   Origin
+	epoch    uint64
+	next     uint64 // sequence of the next record
+	emit     Emit
+	buf      []byte
+}
+
+// Origin is what every event says of where it comes from.
+type Origin struct {
+	Device  string
+	Site    string // path of the site, "acme/plant3/press-shop"; may be empty
+	Source  string // ce_source
+	Version string // of tocsin
+	Trusted func() bool
+}
+
+// NewBell makes a bell whose first record carries the sequence next of the epoch.
+func NewBell(s Settings, o Origin, epoch, next uint64, emit Emit) *Bell {
+	return &Bell{settings: s, origin: o, epoch: epoch, next: next, emit: emit}
+}
+
+// Find moves the alarm of one class of a channel on by one finding and tells of
+// it where there is news. At rest, findings below the line need not be given.
+func (b *Bell) Find(c *Channel, class Class, a *Alarm, f Finding) {
+	found := f.Verdict.Score >= detectors.Line
+	switch {
+	case found && !a.Active():
+		b.begin(c, class, a, f)
+	case found:
+		a.quiet, a.last = 0, f
+		graver := severity(f) > a.severity
+		if graver {
+			a.severity = severity(f)
+		}
+		if graver || elapsed(a.told, f.Time, b.settings.Update) {
+			b.tell(c, class, a, f, uplink.Updated)
+		} else {
+			a.suppressed++
+		}
+	case a.Active():
+		if a.quiet == 0 {
+			a.quiet = f.Time
+		}
+		if !elapsed(a.quiet, f.Time, b.settings.Clear) {
+			return
+		}
+		f.Traits, f.Verdict.Reason = a.last.Traits, a.last.Verdict.Reason
+		b.tell(c, class, a, f, uplink.Cleared)
+	}
+}
+
+// begin raises, unless the alarm was cleared too short a time ago and is no
+// graver than it was then: if it lasts, it is raised when that time is over.
+func (b *Bell) begin(c *Channel, class Class, a *Alarm, f Finding) {
+	s := severity(f)
+	if a.cleared != 0 && s <= a.had && !elapsed(a.cleared, f.Time, b.settings.ReAlarm) {
+		a.suppressed++
+		return
+	}
+	a.id, a.severity, a.since, a.quiet, a.last = b.next, s, f.Time, 0, f
+	b.tell(c, class, a, f, uplink.Raised)
+}
+
+// SeverityOf is the severity of a verdict: its own where it names one.
+func SeverityOf(v detectors.Verdict, t detectors.Traits) detectors.Severity {
+	if v.Severity != detectors.None {
+		return v.Severity
+	}
+	return t.Severity
+}
+
+func severity(f Finding) detectors.Severity { return SeverityOf(f.Verdict, f.Traits) }
+
+// elapsed reports whether d has passed between two times of readings. A clock
+// that stepped back must not hold an alarm for ever: it counts as passed.
+func elapsed(from, to int64, d time.Duration) bool {
+	return to-from >= int64(d) || to < from
+}
+
+// tell makes the event, commits it to the street together with the alarm's new
+// state and moves the alarm on.
+func (b *Bell) tell(c *Channel, class Class, a *Alarm, f Finding, s uplink.State) {
+	r := uplink.Record{
+		Epoch: b.epoch, Seq: b.next, Alarm: a.id, State: s, Severity: a.severity, Time: f.Time,
+		Device: b.origin.Device, Source: b.origin.Source, Type: eventType(class, s),
+		Subject: c.Name, Key: c.Key,
+	}
+	b.next++
+	b.buf = b.appendBody(b.buf[:0], &r, c, class, a, f)
+	r.Body = append([]byte(nil), b.buf...)
+	a.told, a.suppressed = f.Time, 0
+	key := stateKey(c.Name, class)
+	if s == uplink.Cleared {
+		*a = Alarm{cleared: f.Time, had: a.severity}
+		b.emit(r, uplink.Entry{Key: key})
+		return
+	}
+	b.emit(r, uplink.Entry{Key: key, Value: a.appendState(nil)})
+}
+
+var eventTypes = [Classes][4]string{
+	Process: {"", "tocsin.alarm.raised.v1", "tocsin.alarm.updated.v1", "tocsin.alarm.cleared.v1"},
+	Sensor:  {"", "tocsin.sensor.raised.v1", "tocsin.sensor.updated.v1", "tocsin.sensor.cleared.v1"},
+}
+
+func eventType(c Class, s uplink.State) string { return eventTypes[c][s] }

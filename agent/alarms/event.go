@@ -1,0 +1,185 @@
+package alarms
+
+import (
+	_ "embed"
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"tocsin/detectors"
+	"tocsin/uplink"
+)
+
+//go:embed event.schema.json
+var schema []byte
+
+// Schema is the JSON Schema (draft 2020-12) of an event's body.
+func Schema() []byte { return schema }
+
+// appendBody writes the event's JSON body. It is written by hand because a site
+// in trouble makes thousands a second; a test holds it to the schema.
+func (b *Bell) appendBody(to []byte, r *uplink.Record, c *Channel, class Class, a *Alarm, f Finding) []byte {
+	text := func(key, value string) {
+		to = appendString(appendKey(to, key), value)
+	}
+	to = append(to, '{')
+	text("alarm_id", uplink.ID(r.Device, r.Epoch, r.Alarm))
+	text("state", r.State.String())
+	text("class", class.String())
+	text("severity", a.severity.String())
+	text("site", b.origin.Site)
+	text("machine", c.Machine)
+	text("channel", c.Name)
+	to = appendNumber(appendKey(to, "value"), f.Value)
+	text("unit", c.Unit)
+	to = append(appendKey(to, "expected"), '{')
+	to = appendNumber(appendKey(to, "low"), f.Verdict.Low)
+	to = appendNumber(appendKey(to, "high"), f.Verdict.High)
+	to = append(to, '}')
+	to = appendNumber(appendKey(to, "score"), f.Verdict.Score)
+	text("detector", f.Traits.Name)
+	text("time", formatTime(f.Time))
+	text("since", formatTime(a.since))
+	text("quality", f.Quality.String())
+	status := f.Traits.Status
+	if r.State == uplink.Cleared {
+		status = detectors.Normal
+	}
+	text("ne107", status.String())
+	text("message", message(r.State, c, a, f))
+	clock := "trusted"
+	if b.origin.Trusted != nil && !b.origin.Trusted() {
+		clock = "untrusted"
+	}
+	text("clock", clock)
+	text("device", r.Device)
+	text("epoch", string(appendHex(nil, r.Epoch)))
+	to = strconv.AppendUint(appendKey(to, "seq"), r.Seq, 10)
+	if a.suppressed > 0 {
+		to = strconv.AppendUint(appendKey(to, "suppressed"), uint64(a.suppressed), 10)
+	}
+	text("version", b.origin.Version)
+	return append(to, '}')
+}
+
+func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+func appendHex(to []byte, n uint64) []byte {
+	const digits = "0123456789abcdef"
+	for shift := 60; shift >= 0; shift -= 4 {
+		to = append(to, digits[n>>shift&15])
+	}
+	return to
+}
+
+// appendKey writes a key of ours, which needs no escaping, with the comma before it.
+func appendKey(to []byte, key string) []byte {
+	if to[len(to)-1] != '{' {
+		to = append(to, ',')
+	}
+	return append(append(append(to, '"'), key...), '"', ':')
+}
+
+// appendNumber writes null for a side that is open: JSON has no infinity.
+func appendNumber(to []byte, v float64) []byte {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(to, "null"...)
+	}
+	return strconv.AppendFloat(to, v, 'g', -1, 64)
+}
+
+// appendString writes a JSON string (RFC 8259, 7); bytes that are not UTF-8
+// become U+FFFD.
+func appendString(to []byte, s string) []byte {
+	to = append(to, '"')
+	for i, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			to = append(to, '\\', byte(r))
+		case r < 0x20 || r == 0x7f:
+			to = append(append(to, `\u00`...), "0123456789abcdef"[r>>4], "0123456789abcdef"[r&15])
+		case r < utf8.RuneSelf:
+			to = append(to, s[i])
+		default:
+			to = utf8.AppendRune(to, r)
+		}
+	}
+	return append(to, '"')
+}
+
+// message says in one sentence what happened and how far from normal it is.
+func message(s uplink.State, c *Channel, a *Alarm, f Finding) string {
+	unit := ""
+	if c.Unit != "" {
+		unit = " " + c.Unit
+	}
+	value := Number(f.Value) + unit
+	if s == uplink.Cleared {
+		return c.Name + " is back to normal: " + value + " after " + spell(f.Time-a.since)
+	}
+	reason := f.Verdict.Reason
+	text := c.Name + " " + reason.Phrase() + ": "
+	low, high := f.Verdict.Low, f.Verdict.High
+	switch {
+	case reason == detectors.NothingArrives:
+		text += "nothing for " + spell(f.Time-f.Seen)
+		if !math.IsNaN(f.Value) {
+			text += ", the last reading was " + value
+		}
+		return text
+	case reason == detectors.NotChanging:
+		text += "it stays at " + value
+	default:
+		text += value
+	}
+	finite := func(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
+	switch {
+	case finite(low) && finite(high):
+		text += ", expected " + Number(low) + " to " + Number(high) + unit
+	case finite(high):
+		text += ", expected at most " + Number(high) + unit
+	case finite(low):
+		text += ", expected at least " + Number(low) + unit
+	}
+	if d := f.Time - a.since; s == uplink.Updated && d > 0 {
+		text += ", for " + spell(d)
+	}
+	return text
+}
+
+// spell writes a duration as people do: no more than two units of it matter.
+func spell(ns int64) string {
+	d := time.Duration(max(ns, 0))
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	case d < 48*time.Hour:
+		return d.Round(time.Second).String()
+	}
+	return strconv.Itoa(int(d.Hours()/24)) + " days"
+}
+
+// Number writes a reading with four significant digits and no exponent where a
+// person would use none.
+func Number(v float64) string {
+	if m := math.Abs(v); m != 0 && (m < 1e-4 || m >= 1e7) {
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	decimals := 0
+	for m := math.Abs(v); m < 1000 && decimals < 7 && m != 0; m *= 10 {
+		decimals++
+	}
+	s := strconv.FormatFloat(v, 'f', decimals, 64)
+	if decimals > 0 {
+		for s[len(s)-1] == '0' {
+			s = s[:len(s)-1]
+		}
+		if s[len(s)-1] == '.' {
+			s = s[:len(s)-1]
+		}
+	}
+	return s
+}

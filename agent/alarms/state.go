@@ -1,0 +1,106 @@
+package alarms
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
+
+	"tocsin/detectors"
+	"tocsin/sensors"
+	"tocsin/uplink"
+)
+
+// stateVersion changes when the bytes below do; other versions are refused.
+const stateVersion = 1
+
+// stateSize: version, severity, status, reason, then six 64-bit numbers.
+const stateSize = 4 + 6*8
+
+func stateKey(channel string, c Class) string { return classNames[c] + "/" + channel }
+
+// appendState writes what must be known of an alarm after a restart, so that it
+// is neither raised twice nor left open: little endian, fixed size, then the
+// name of the detector that spoke last.
+func (a *Alarm) appendState(to []byte) []byte {
+	to = append(to, stateVersion, byte(a.severity), byte(a.last.Traits.Status), byte(a.last.Verdict.Reason))
+	for _, n := range [...]uint64{a.id, uint64(a.since), uint64(a.told), math.Float64bits(a.last.Value),
+		math.Float64bits(a.last.Verdict.Low), math.Float64bits(a.last.Verdict.High)} {
+		to = binary.LittleEndian.AppendUint64(to, n)
+	}
+	return append(to, a.last.Traits.Name...)
+}
+
+func (a *Alarm) parseState(b []byte) error {
+	if len(b) < stateSize || b[0] != stateVersion {
+		return fmt.Errorf("%d bytes of version %d, want version %d", len(b), first(b), stateVersion)
+	}
+	n := func(i int) uint64 { return binary.LittleEndian.Uint64(b[4+8*i:]) }
+	*a = Alarm{id: n(0), severity: detectors.Severity(b[1]), since: int64(n(1)), told: int64(n(2))}
+	if a.severity > detectors.Critical || b[2] > byte(detectors.MaintenanceRequired) || b[3] > byte(detectors.NothingArrives) || a.id == 0 {
+		*a = Alarm{}
+		return fmt.Errorf("severity %d, status %d, reason %d: out of bounds", b[1], b[2], b[3])
+	}
+	a.last = Finding{Value: math.Float64frombits(n(3)), Time: a.told, Traits: detectors.Traits{
+		Name: string(b[stateSize:]), Severity: a.severity, Status: detectors.NE107(b[2])}}
+	a.last.Verdict = detectors.Verdict{Low: math.Float64frombits(n(4)), High: math.Float64frombits(n(5)), Reason: detectors.Reason(b[3])}
+	return nil
+}
+
+func first(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+// Restored is the alarms that were active when the state was last committed.
+type Restored struct {
+	byKey map[string][]byte
+}
+
+// Restore reads the alarm state that a spool kept.
+func Restore(state []uplink.Entry) *Restored {
+	r := &Restored{byKey: make(map[string][]byte, len(state))}
+	for _, e := range state {
+		r.byKey[e.Key] = e.Value
+	}
+	return r
+}
+
+// Alarm gives back the alarm of a channel, at rest where none was kept, and
+// forgets it: what is left in the end belongs to channels that are gone.
+func (r *Restored) Alarm(channel string, c Class) (a Alarm, err error) {
+	key := stateKey(channel, c)
+	if b, ok := r.byKey[key]; ok {
+		delete(r.byKey, key)
+		if err := a.parseState(b); err != nil {
+			return Alarm{}, fmt.Errorf("restore alarm %s: %w", key, err)
+		}
+	}
+	return a, nil
+}
+
+// Orphans lists the channels and classes whose alarm is active though nothing
+// has asked for it: channels that the configuration no longer names.
+func (r *Restored) Orphans() (channels []string, classes []Class) {
+	for key := range r.byKey {
+		class, channel, _ := strings.Cut(key, "/")
+		for c := range Classes {
+			if class == classNames[c] {
+				channels, classes = append(channels, channel), append(classes, c)
+			}
+		}
+	}
+	return channels, classes
+}
+
+// Withdraw clears an alarm whose channel is no longer judged.
+func (b *Bell) Withdraw(c *Channel, class Class, a *Alarm, now int64) {
+	if !a.Active() {
+		return
+	}
+	f := a.last
+	f.Time, f.Quality, f.Verdict.Score = now, sensors.BadOutOfService, 0
+	b.tell(c, class, a, f, uplink.Cleared)
+}

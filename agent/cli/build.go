@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"tocsin/agent/alarms"
+	"tocsin/agent/certs"
+	"tocsin/agent/config"
+	"tocsin/agent/pipeline"
+	"tocsin/sensors"
+	"tocsin/sensors/csv"
+	"tocsin/sensors/mqtt"
+	"tocsin/sensors/simulate"
+	"tocsin/uplink"
+	"tocsin/uplink/kafka"
+	"tocsin/uplink/spool"
+)
+
+// batchSamples is how many readings one batch holds: enough that handing it on
+// costs nothing beside judging it.
+const batchSamples = 256
+
+// mostChannels bounds what wildcards may find.
+const mostChannels = 20000
+
+// eventsWaiting bounds the events between judge and keeper.
+const eventsWaiting = 2048
+
+// grace is the unit's TimeoutStopSec less two seconds.
+const grace = 28 * time.Second
+
+// agent is a street that is built and not yet running, with what it holds open.
+type agent struct {
+	config *config.Config
+	log    *slog.Logger
+	street *pipeline.Street
+	spool  *spool.Spool
+	sink   *kafka.Sink
+	memory *pipeline.Memory
+}
+
+// build makes the street that a configuration describes. Nothing is contacted
+// yet: a sensor or a cluster that is down is found, told and retried later.
+func build(cfg *config.Config, log *slog.Logger) (a *agent, err error) {
+	a = &agent{config: cfg, log: log}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.spool, err = openSpool(cfg, log); err != nil {
+		return nil, err
+	}
+	if a.memory, err = pipeline.OpenMemory(cfg.Spool.Dir); err != nil {
+		log.Error("the detectors learn afresh and remember nothing", "error", err)
+	}
+	if a.sink, err = newSink(cfg); err != nil {
+		return nil, err
+	}
+	queue := sensors.NewQueue(max(cfg.Agent.Buffer/batchSamples, 4), batchSamples, mostChannels)
+	sources, err := newSources(cfg, queue, log)
+	if err != nil {
+		return nil, err
+	}
+	keeper := pipeline.NewKeeper(a.spool, time.Duration(cfg.Spool.Commit), eventsWaiting, log)
+	judge, err := newJudge(a, queue, keeper.Emit)
+	if err != nil {
+		return nil, err
+	}
+	forwarder := uplink.NewForwarder(a.spool, a.sink, forwarderOptions(cfg, log))
+	a.street = &pipeline.Street{
+		Queue: queue, Sources: sources, Judge: judge, Keeper: keeper,
+		Forwarder: forwarder, Log: log, Grace: grace,
+		Empty: func() bool { return a.spool.Stats().Waiting() == 0 },
+	}
+	return a, nil
+}
+
+func newJudge(a *agent, queue *sensors.Queue, emit alarms.Emit) (*pipeline.Judge, error) {
+	cfg := a.config
+	state, err := a.spool.State()
+	if err != nil {
+		return nil, fmt.Errorf("read which alarms are active: %w", err)
+	}
+	settings := alarms.Settings{Update: time.Duration(cfg.Alarms.Update), ReAlarm: time.Duration(cfg.Alarms.ReAlarm), Clear: time.Duration(cfg.Alarms.Clear)}
+	origin := alarms.Origin{Device: cfg.Site.Device, Site: sitePath(cfg), Source: sourcePath(cfg), Version: versionText(), Trusted: clockTrusted}
+	return &pipeline.Judge{
+		Queue: queue, Memory: a.memory, Log: a.log,
+		Bell:     alarms.NewBell(settings, origin, a.spool.Epoch(), a.spool.NextSeq(), emit),
+		Restored: alarms.Restore(state),
+		Watch:    func(c sensors.Channel) pipeline.Watch { return watch(cfg, c) },
+	}, nil
+}
+
+// sitePath is the ISA-95 path of the site, of the parts that are set.
+func sitePath(cfg *config.Config) string {
+	s := cfg.Site
+	return path.Join(s.Enterprise, s.Site, s.Area, s.Line)
+}
+
+// sourcePath is ce_source: the gateway's place in the enterprise.
+func sourcePath(cfg *config.Config) string { return "/" + path.Join(sitePath(cfg), cfg.Site.Device) }
+
+// describe is what events say of a channel.
+func describe(cfg *config.Config, c sensors.Channel) alarms.Channel {
+	machine := config.MachineOf(c.Name)
+	key := machine
+	if key == "" {
+		key = cfg.Site.Device
+	}
+	return alarms.Channel{Channel: c, Machine: machine, Key: path.Join(sitePath(cfg), key)}
+}
+
+func openSpool(cfg *config.Config, log *slog.Logger) (*spool.Spool, error) {
+	dir := filepath.Join(cfg.Spool.Dir, "spool")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the buffer's folder: %w; set [spool] dir to a folder this user may write", err)
+	}
+	return spool.Open(dir, spool.Options{MaxBytes: int64(cfg.Spool.MaxSize), MaxAge: time.Duration(cfg.Spool.MaxAge), Log: log})
+}
+
+func newSink(cfg *config.Config) (*kafka.Sink, error) {
+	k := cfg.Kafka
+	o := kafka.Options{Brokers: k.Brokers, Codec: k.Codec, Timeout: time.Duration(k.Timeout), ClientID: "tocsin-" + cfg.Site.Device,
+		Topic: k.Events, Now: clock}
+	var err error
+	if o.TLS, err = clientTLS(k.TLS); err != nil {
+		return nil, fmt.Errorf("[kafka.tls]: %w", err)
+	}
+	if s := k.SASL; s != nil {
+		o.SASL = &kafka.SASL{Mechanism: s.Mechanism, Username: s.Username, Password: certs.Password(s.PasswordFile)}
+	}
+	return kafka.New(o)
+}
+
+// clientTLS is nil where no TLS is asked for.
+func clientTLS(t *config.TLS) (*tls.Config, error) {
+	if t == nil {
+		return nil, nil
+	}
+	return certs.Client(certs.Files{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName})
+}
+
+func forwarderOptions(cfg *config.Config, log *slog.Logger) uplink.ForwarderOptions {
+	return uplink.ForwarderOptions{Topic: cfg.Kafka.Events, Log: log, Timeout: 3 * time.Duration(cfg.Kafka.Timeout), Clock: clock,
+		Boot: spool.BootID(), Uptime: uptime, Oldest: builtAfter}
+}
+
+// newSources makes every source that the configuration names, in the order of
+// the names, and registers its channels.
+func newSources(cfg *config.Config, queue *sensors.Queue, log *slog.Logger) ([]*pipeline.Source, error) {
+	var list []*pipeline.Source
+	add := func(name string, s sensors.Source, err error) error {
+		if err != nil {
+			return fmt.Errorf("[%s]: %w", name, err)
+		}
+		w, err := queue.Writer(name, s.Channels())
+		if err != nil {
+			return fmt.Errorf("[%s]: %w; at most %d", name, err, mostChannels)
+		}
+		list = append(list, &pipeline.Source{Name: name, Source: s, Writer: w})
+		return nil
+	}
+	for _, name := range sortedKeys(cfg.MQTT) {
+		s, err := newMQTT(cfg, name, log)
+		if err := add("mqtt."+name, s, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range sortedKeys(cfg.CSV) {
+		s, err := newCSV(cfg.CSV[name])
+		if err := add("csv."+name, s, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range sortedKeys(cfg.Simulate) {
+		s, err := newPumps(name, cfg.Simulate[name])
+		if err := add("simulate."+name, s, err); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func newMQTT(cfg *config.Config, name string, log *slog.Logger) (sensors.Source, error) {
+	m := cfg.MQTT[name]
+	o := mqtt.Options{Name: name, Broker: m.Broker, ClientID: m.ClientID, Username: m.Username, QoS: m.QoS, KeepAlive: time.Duration(m.KeepAlive),
+		MaxPayload: int(m.MaxPayload), Log: log.With("source", "mqtt."+name)}
+	if m.PasswordFile != "" {
+		o.Password = certs.Password(m.PasswordFile)
+	}
+	var err error
+	if o.TLS, err = clientTLS(m.TLS); err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	o.TLS = certs.For(o.TLS, hostOf(m.Broker))
+	for _, t := range m.Topics {
+		o.Topics = append(o.Topics, mqtt.Topic{Topic: t.Topic, Format: t.Format, Pointer: t.Pointer, Each: t.Each, Name: t.Name,
+			Channel: t.Channel, Unit: t.Unit, Time: t.Time, TimeFormat: t.TimeFormat, Interval: time.Duration(t.Interval), Scale: t.Scale, Offset: t.Offset})
+	}
+	return mqtt.New(o)
+}
+
+// hostOf is host:port of a broker's address; the configuration has checked it.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+func newCSV(c config.CSV) (sensors.Source, error) {
+	return csv.New(csv.Options{Path: c.Path, Follow: c.Follow, Speed: c.Speed, TimeFormat: c.TimeFormat, Machine: c.Machine, Columns: c.Columns, Ignore: c.Ignore})
+}
+
+func newPumps(name string, p config.Pumps) (sensors.Source, error) {
+	return simulate.New(simulate.Options{Name: name, Pumps: p.Pumps, Interval: time.Duration(p.Interval), Fault: p.Fault, FaultAt: time.Duration(p.FaultAt), Seed: p.Seed})
+}
+
+// close gives back what build opened. The street has stopped by then.
+func (a *agent) close() {
+	if a.sink != nil {
+		if err := a.sink.Close(); err != nil {
+			a.log.Warn("closing Kafka", "error", err)
+		}
+	}
+	if a.memory != nil {
+		if err := a.memory.Close(); err != nil {
+			a.log.Error("closing what the detectors have learned", "error", err)
+		}
+	}
+	if a.spool != nil {
+		if err := a.spool.Close(); err != nil {
+			a.log.Error("closing the buffer", "error", err)
+		}
+	}
+}

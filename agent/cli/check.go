@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"tocsin/agent/config"
+	"tocsin/sensors"
+)
+
+// check says whether the configuration is right and what it does.
+func check(c *call) error {
+	file := c.configFlag()
+	if _, err := c.parse(0); err != nil {
+		return err
+	}
+	cfg, err := config.Load(*file)
+	if err != nil {
+		return err
+	}
+	return describeConfig(c.Out, cfg)
+}
+
+// describeConfig says in words what will be read, judged and sent.
+func describeConfig(to io.Writer, cfg *config.Config) error {
+	p := &printer{to: to}
+	p.line("%s is right.", cfg.Path)
+	p.line("device    %s, events come from %s", cfg.Site.Device, sourcePath(cfg))
+	log := newLog(io.Discard)
+	queue := sensors.NewQueue(1, 1, mostChannels)
+	sources, err := newSources(cfg, queue, log)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		names := make([]string, 0, 8)
+		for _, c := range s.Channels() {
+			names = append(names, c.Name)
+		}
+		p.line("read      %s: %s", s.Name, few(names, "channels that it finds"))
+	}
+	for i := range queue.NumChannels() {
+		w := watch(cfg, queue.Channel(sensors.ChannelID(i)))
+		var methods []string
+		for _, d := range w.Detectors {
+			methods = append(methods, d.Traits().Name)
+		}
+		p.line("judge     %s %s: %s", w.Channel.Name, unitOr(w.Channel.Unit), strings.Join(methods, ", "))
+	}
+	p.line("learn     %d readings of a channel before its learned detectors may alarm; at most %s false alarm a channel", cfg.Detect.Learn, cfg.Detect.FalseAlarms)
+	p.line("keep      up to %s in %s, written every %s", cfg.Spool.MaxSize, cfg.Spool.Dir, cfg.Spool.Commit)
+	p.line("send      to topic %s at %s, %s", cfg.Kafka.Events, strings.Join(cfg.Kafka.Brokers, ", "), security(cfg))
+	return p.err
+}
+
+// few names the first of many.
+func few(names []string, none string) string {
+	const most = 6
+	switch {
+	case len(names) == 0:
+		return none
+	case len(names) > most:
+		return fmt.Sprintf("%d channels: %s …", len(names), strings.Join(names[:most], ", "))
+	}
+	return strings.Join(names, ", ")
+}
+
+func unitOr(unit string) string {
+	if unit == "" {
+		return "(no unit)"
+	}
+	return "in " + unit
+}
+
+func security(cfg *config.Config) string {
+	words := "not encrypted"
+	if t := cfg.Kafka.TLS; t != nil {
+		words = "TLS"
+		if t.Cert != "" {
+			words = "mutual TLS"
+		}
+	}
+	if s := cfg.Kafka.SASL; s != nil {
+		words += ", " + s.Mechanism + " as " + s.Username
+	}
+	return words
+}
+
+// sortedKeys is the names of a table in order.
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,193 @@
+// Package cli is the command table of tocsin and the building of the street
+// that the binary, the demo and the tests all use.
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"tocsin/agent/config"
+)
+
+// Exit codes. 78 is sysexits' EX_CONFIG: the unit does not restart on it.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitConfig  = 78
+)
+
+// Version is set when a release is built.
+var Version = ""
+
+// IO is what a command reads and writes.
+type IO struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Std is the process's own.
+func Std() IO { return IO{os.Stdin, os.Stdout, os.Stderr} }
+
+// command is one row of the table.
+type command struct {
+	name string
+	args string
+	does string
+	run  func(c *call) error
+}
+
+// call is one command being run.
+type call struct {
+	IO
+	flags *flag.FlagSet
+	args  []string // what follows the command's name
+}
+
+func commands() []command {
+	return []command{
+		{"run", "[--config FILE] [--once]", "read, judge and send until stopped", run},
+		{"check", "[--config FILE]", "check the configuration and say what it does", check},
+		{"score", "[--config FILE] [--train-rows N] [INPUT]", "score a CSV file row by row", score},
+		{"schema", "config|event", "print a JSON Schema: of the configuration, of an event", schema},
+		{"topics", "create|check [--config FILE]", "make or check the Kafka topics, print the ACLs to ask for", topics},
+		{"spool", "status|dump|drain [--config FILE]", "look into the buffer, or send what waits in it", spoolCommand},
+		{"version", "", "print the version", version},
+	}
+}
+
+// errUsage marks an error that the command's usage line cures.
+var errUsage = errors.New("usage")
+
+// Main runs one command and returns the process's exit code.
+func Main(args []string, std IO) int {
+	if len(args) == 0 {
+		help(std.Err)
+		return exitUsage
+	}
+	name := args[0]
+	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
+		help(std.Out)
+		return exitOK
+	}
+	if name == "--version" || name == "-version" {
+		name = "version"
+	}
+	for _, cmd := range commands() {
+		if cmd.name == name {
+			return cmd.main(args[1:], std)
+		}
+	}
+	fmt.Fprintf(std.Err, "tocsin: there is no command %q%s\n\n", name, suggest(name))
+	help(std.Err)
+	return exitUsage
+}
+
+func (cmd command) main(args []string, std IO) int {
+	c := &call{IO: std, flags: flag.NewFlagSet(cmd.name, flag.ContinueOnError), args: args}
+	c.flags.SetOutput(io.Discard)
+	err := cmd.run(c)
+	var bad config.Errors
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, flag.ErrHelp):
+		c.help(std.Out, cmd)
+		return exitOK
+	case errors.As(err, &bad):
+		fmt.Fprintln(std.Err, bad.Error())
+		return exitConfig
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(std.Err, "tocsin %s: %s\n", cmd.name, strings.TrimSuffix(err.Error(), ": "+errUsage.Error()))
+		c.help(std.Err, cmd)
+		return exitUsage
+	}
+	fmt.Fprintf(std.Err, "tocsin %s: %v\n", cmd.name, err)
+	return exitFailure
+}
+
+func (c *call) help(to io.Writer, cmd command) {
+	fmt.Fprintf(to, "usage: tocsin %s %s\n  %s\n", cmd.name, cmd.args, cmd.does)
+	c.flags.SetOutput(to)
+	c.flags.PrintDefaults()
+}
+
+// parse reads the command's flags, which may stand before or after its other
+// words, and returns those words.
+func (c *call) parse(most int) ([]string, error) {
+	var words []string
+	rest := c.args
+	for {
+		if err := c.flags.Parse(rest); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: %w", err, errUsage)
+		}
+		rest = c.flags.Args()
+		if len(rest) == 0 {
+			break
+		}
+		words, rest = append(words, rest[0]), rest[1:]
+	}
+	if len(words) > most {
+		return nil, fmt.Errorf("%q is one word too many: %w", words[most], errUsage)
+	}
+	return words, nil
+}
+
+// configFlag adds --config.
+func (c *call) configFlag() *string {
+	return c.flags.String("config", "/etc/tocsin/tocsin.toml", "the site's configuration `file`")
+}
+
+func help(to io.Writer) {
+	fmt.Fprintln(to, "tocsin notices that a machine is about to fail, and tells Kafka.\n\nusage: tocsin COMMAND")
+	for _, cmd := range commands() {
+		fmt.Fprintf(to, "  %-8s %-42s %s\n", cmd.name, cmd.args, cmd.does)
+	}
+	fmt.Fprint(to, `
+--config is /etc/tocsin/tocsin.toml where it is left out.
+exit status: 0 done, 1 it failed, 2 wrong usage, 78 wrong configuration
+first steps: tocsin check --config site.toml, then tocsin run --config site.toml
+`)
+}
+
+func suggest(name string) string {
+	for _, cmd := range commands() {
+		if strings.HasPrefix(cmd.name, name) || strings.HasPrefix(name, cmd.name) {
+			return fmt.Sprintf(", did you mean %q?", cmd.name)
+		}
+	}
+	return ""
+}
+
+func version(c *call) error {
+	if _, err := c.parse(0); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(c.Out, "tocsin", versionText())
+	return err
+}
+
+// versionText is the release's version, or what the build knows of itself.
+func versionText() string {
+	if Version != "" {
+		return Version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "devel-" + s.Value[:12]
+		}
+	}
+	return "devel"
+}

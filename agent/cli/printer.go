@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"tocsin/agent/alarms"
+	"tocsin/sensors"
+)
+
+// printer writes lines until one fails, and keeps that error.
+type printer struct {
+	to  io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.to, format+"\n", args...)
+	}
+}
+
+// quote writes a JSON string.
+func quote(s string) string {
+	b, _ := json.Marshal(s) // a string always marshals
+	return string(b)
+}
+
+func eventSchema() []byte { return alarms.Schema() }
+
+func channelID(i int) sensors.ChannelID { return sensors.ChannelID(i) }
+
+// describeGone describes a channel that the configuration no longer names.
+func (a *agent) describeGone(name string) alarms.Channel {
+	return describe(a.config, sensors.Channel{Name: name})
+}

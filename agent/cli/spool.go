@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"tocsin/agent/config"
+	"tocsin/uplink"
+	"tocsin/uplink/spool"
+)
+
+var errRefused = syscall.ECONNREFUSED
+
+// spoolCommand looks into the buffer. Where an agent runs it is asked; the files
+// are opened only when none does.
+func spoolCommand(c *call) error {
+	file := c.configFlag()
+	asJSON := c.flags.Bool("json", false, "status: for programs")
+	words, err := c.parse(1)
+	if err != nil {
+		return err
+	}
+	verbs := map[string]func(*call, *config.Config, bool) error{"status": spoolStatus, "dump": spoolDump, "drain": spoolDrain}
+	if len(words) == 0 || verbs[words[0]] == nil {
+		return fmt.Errorf("say what to do: status, dump or drain: %w", errUsage)
+	}
+	cfg, err := config.Load(*file)
+	if err != nil {
+		return err
+	}
+	return verbs[words[0]](c, cfg, *asJSON)
+}
+
+func spoolStatus(c *call, cfg *config.Config, asJSON bool) error {
+	s, err := askStatus(cfg)
+	if errors.Is(err, errNobody) {
+		err = withSpool(c, cfg, func(sp *spool.Spool) error { s.Buffer = report(sp.Stats()); return nil })
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		e := json.NewEncoder(c.Out)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	return s.print(c.Out)
+}
+
+func askStatus(cfg *config.Config) (s status, err error) {
+	body, err := ask(cfg.Agent.Socket, "/status")
+	if err != nil {
+		return s, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the running agent's status: %w", err)
+	}
+	return s, nil
+}
+
+// withSpool opens the files of an agent that does not run.
+func withSpool(c *call, cfg *config.Config, do func(*spool.Spool) error) (err error) {
+	s, err := openSpool(cfg, newLog(c.Err))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return do(s)
+}
+
+// dump writes one JSON line a record that waits or is dead.
+func dump(to io.Writer, s *spool.Spool) error {
+	type row struct {
+		ID       string          `json:"ce_id"`
+		Where    string          `json:"where"`
+		Type     string          `json:"ce_type"`
+		Key      string          `json:"key"`
+		Severity string          `json:"severity"`
+		Time     time.Time       `json:"ce_time"`
+		Body     json.RawMessage `json:"body"`
+	}
+	e := json.NewEncoder(to)
+	return s.Walk(func(r uplink.Record, where string) error {
+		return e.Encode(row{r.ID(), where, r.Type, r.Key, r.Severity.String(), time.Unix(0, r.Time).UTC(), r.Body})
+	})
+}
+
+func spoolDump(c *call, cfg *config.Config, _ bool) error {
+	body, err := ask(cfg.Agent.Socket, "/dump")
+	if errors.Is(err, errNobody) {
+		return withSpool(c, cfg, func(s *spool.Spool) error { return dump(c.Out, s) })
+	}
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(c.Out, body)
+	return err
+}
+
+// spoolDrain waits until the buffer is empty: the running agent sends anyway,
+// and where none runs this command does.
+func spoolDrain(c *call, cfg *config.Config, _ bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	s, err := askStatus(cfg)
+	if err == nil {
+		return c.watchDrain(ctx, s, func() (status, error) { return askStatus(cfg) })
+	}
+	if !errors.Is(err, errNobody) {
+		return err
+	}
+	return withSpool(c, cfg, func(sp *spool.Spool) error {
+		sink, err := newSink(cfg)
+		if err != nil {
+			return err
+		}
+		f := uplink.NewForwarder(sp, sink, forwarderOptions(cfg, newLog(c.Err)))
+		send, stopSending := context.WithCancel(ctx)
+		sent := make(chan error, 1)
+		go func() { sent <- f.Run(send) }()
+		err = c.watchDrain(ctx, status{Buffer: report(sp.Stats()), Kafka: kafkaReport(f.Status())}, func() (status, error) {
+			return status{Buffer: report(sp.Stats()), Kafka: kafkaReport(f.Status())}, nil
+		})
+		stopSending()
+		return errors.Join(err, <-sent, sink.Close())
+	})
+}
+
+// watchDrain tells once a second how much is left, until nothing is.
+func (c *call) watchDrain(ctx context.Context, s status, next func() (status, error)) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for s.Buffer.Waiting > 0 || s.Pending > 0 {
+		fmt.Fprintf(c.Err, "%d events left; kafka: %s\n", s.Buffer.Waiting+uint64(s.Pending), s.Kafka)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stopped with %d events left; they stay in the buffer", s.Buffer.Waiting)
+		case <-tick.C:
+		}
+		var err error
+		if s, err = next(); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(c.Out, "the buffer is empty, %d events acknowledged so far\n", s.Buffer.Acknowledged)
+	return err
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"syscall"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"tocsin/agent/config"
+	"tocsin/uplink"
+	"tocsin/uplink/kafka"
+)
+
+// topics makes or checks the Kafka topics that the agent writes to.
+func topics(c *call) error {
+	file := c.configFlag()
+	partitions := c.flags.Int("partitions", 6, "`N` partitions of the events topic")
+	replicas := c.flags.Int("replicas", 3, "`N` copies of every partition; 1 only where there is one broker")
+	keep := c.flags.Duration("retention", 7*24*time.Hour, "create: how long events are kept")
+	words, err := c.parse(1)
+	if err != nil {
+		return err
+	}
+	if len(words) == 0 || words[0] != "create" && words[0] != "check" {
+		return fmt.Errorf("say what to do: create or check: %w", errUsage)
+	}
+	cfg, err := config.Load(*file)
+	if err != nil {
+		return err
+	}
+	sink, err := newSink(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	wanted := []kafka.Topic{kafka.Events(cfg.Kafka.Events, *partitions, *replicas, *keep), kafka.Status(cfg.Kafka.Status, 1, *replicas)}
+	if words[0] == "create" {
+		err = c.createTopics(ctx, sink, wanted)
+	} else {
+		err = c.checkTopics(ctx, sink, wanted)
+	}
+	return errors.Join(err, sink.Close())
+}
+
+func (c *call) createTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka.Topic) error {
+	p := &printer{to: c.Out}
+	for _, t := range wanted {
+		err := sink.CreateTopics(ctx, t)
+		switch {
+		case errors.Is(err, kafkago.TopicAlreadyExists):
+			p.line("%s is there already; tocsin topics check says whether it is right", t.Name)
+		case err != nil:
+			return withCure(err)
+		default:
+			p.line("%s made", t.Name)
+		}
+	}
+	return p.err
+}
+
+// checkTopics says what differs and what to ask the cluster's administrator for.
+func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka.Topic) error {
+	p := &printer{to: c.Out}
+	found, err := sink.CheckTopics(ctx, wanted...)
+	names := make([]string, 0, len(wanted))
+	for _, t := range wanted {
+		names = append(names, t.Name)
+	}
+	for _, f := range found {
+		p.line("%s: %s is %s, should be %s\n  %s", f.Topic, f.Setting, f.Have, f.Want, f.Cure)
+	}
+	p.line("rights that this gateway needs, for the cluster's administrator:")
+	for _, acl := range kafka.ACLs(sink.Principal(), names...) {
+		p.line("  %s", acl)
+	}
+	if err != nil {
+		return withCure(err)
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("%d settings are not as they should be", len(found))
+	}
+	p.line("the topics are right")
+	return p.err
+}
+
+// withCure adds what a person can do, where Kafka's answer tells.
+func withCure(err error) error {
+	var out uplink.Outcome
+	if errors.As(err, &out) && out.Cure != "" {
+		return fmt.Errorf("%w; %s", err, out.Cure)
+	}
+	return err
+}

@@ -91,9 +91,8 @@ type Alarms struct {
 
 // Agent is the process itself.
 type Agent struct {
-	Socket  string `toml:"socket" path:"resolve" default:"/run/tocsin/tocsin.sock" doc:"unix socket that status commands ask"`
-	Buffer  int    `toml:"buffer" default:"32768" min:"1024" max:"4194304" doc:"readings that may wait for the detectors, 24 bytes each"`
-	LogFile string `toml:"-"`
+	Socket string `toml:"socket" path:"resolve" default:"/run/tocsin/tocsin.sock" doc:"unix socket that status commands ask"`
+	Buffer int    `toml:"buffer" default:"32768" min:"1024" max:"4194304" doc:"readings that may wait for the detectors, 24 bytes each"`
 }
 
 // MQTT is one broker.

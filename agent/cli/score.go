@@ -81,6 +81,11 @@ func (c *call) scoreRows(cfg *config.Config, in io.Reader, o scoring) error {
 	if err := known(columns, o); err != nil {
 		return err
 	}
+	for i, name := range columns {
+		if !o.wants(name) {
+			rows.Skip(i)
+		}
+	}
 	s := newScorer(cfg, columns, o)
 	out := bufio.NewWriter(c.Out)
 	if !o.jsonl {
@@ -123,6 +128,11 @@ func (c *call) scoreRows(cfg *config.Config, in io.Reader, o scoring) error {
 	return nil
 }
 
+// wants reports whether a column is to be judged.
+func (o scoring) wants(name string) bool {
+	return (len(o.only) == 0 || slices.Contains(o.only, name)) && !slices.Contains(o.ignore, name)
+}
+
 // known refuses names that no column has.
 func known(columns []string, o scoring) error {
 	for _, name := range slices.Concat(o.only, o.ignore) {
@@ -150,7 +160,7 @@ func (r row) write(to *bufio.Writer, jsonl bool) {
 			quote(r.Time), number, bit[r.Anomaly], bit[r.Change], quote(r.Top))
 		return
 	}
-	fmt.Fprintf(to, "%s,%s,%s,%s,%s\n", r.Time, number, bit[r.Anomaly], bit[r.Change], csvField(r.Top))
+	fmt.Fprintf(to, "%s,%s,%s,%s,%s\n", csvField(r.Time), number, bit[r.Anomaly], bit[r.Change], csvField(r.Top))
 }
 
 // csvField quotes a name that would break the line (RFC 4180).
@@ -177,7 +187,7 @@ type scored struct {
 func newScorer(cfg *config.Config, columns []string, o scoring) *scorer {
 	s := &scorer{trainRows: o.trainRows}
 	for i, name := range columns {
-		if len(o.only) > 0 && !slices.Contains(o.only, name) || slices.Contains(o.ignore, name) {
+		if !o.wants(name) {
 			continue
 		}
 		ch := scored{name: name, column: i}

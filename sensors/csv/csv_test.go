@@ -82,29 +82,35 @@ func device(path string) *sensortest.Device {
 }
 
 func TestContract(t *testing.T) {
-	for name, columns := range map[string]map[string]string{"found": nil, "named": {"flow": "pump1.flow", "temp": "temp °C"}} {
-		t.Run(name, func(t *testing.T) {
-			c := sensortest.Case{Times: true, Found: columns == nil}
-			c.Channels = []sensors.Channel{{Name: "pump1.temp"}, {Name: "pump1.flow"}}
-			if columns != nil { // in the order of the columns' names
-				c.Channels = []sensors.Channel{{Name: "pump1.flow"}, {Name: "pump1.temp", Unit: "Cel"}}
-			}
-			c.New = func(t *testing.T) (sensors.Source, *sensortest.Device) {
-				path := file(t, header)
-				d := device(path)
-				if feed := d.Feed; columns != nil {
-					d.Feed = func(t testing.TB, readings []sensors.Sample) {
-						turned := slices.Clone(readings)
-						for i := 0; i < len(turned); i += 2 {
-							turned[i], turned[i+1] = turned[i+1], turned[i]
-						}
-						feed(t, turned)
-					}
-				}
-				return source(t, csv.Options{Path: path, Follow: true, Columns: columns}), d
-			}
-			sensortest.Run(t, c)
-		})
+	sensortest.Run(t, sensortest.Case{
+		Channels: []sensors.Channel{{Name: "pump1.temp"}, {Name: "pump1.flow"}},
+		Found:    true,
+		Times:    true,
+		New: func(t *testing.T) (sensors.Source, *sensortest.Device) {
+			path := file(t, header)
+			return source(t, csv.Options{Path: path, Follow: true}), device(path)
+		},
+	})
+}
+
+// Columns that the configuration names are known before the file is.
+func TestNamedColumns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.csv")
+	s := source(t, csv.Options{Path: path, TimeFormat: "unix_ms", Columns: map[string]string{"T1": "temp °C", "F": "hall.flow m³/h"}})
+	want := []sensors.Channel{{Name: "hall.flow", Unit: "m3/h"}, {Name: "pump1.temp", Unit: "Cel"}} // in the order of the columns' names
+	if got := s.Channels(); !slices.Equal(got, want) {
+		t.Errorf("Channels() = %v, want %v", got, want)
+	}
+	write(t, path, os.O_CREATE, "ms,T1,junk,F\n1500,20,x,30\n1600,warm,y,31\n1700,22,7,\n")
+	r := sensortest.Start(t, s)
+	r.End(t, 5*time.Second)
+	r.Drain(t)
+	r.Ledger(t)
+	if temp, flow := r.Values("pump1.temp"), r.Values("hall.flow"); !slices.Equal(temp, []float64{20, 22}) || !slices.Equal(flow, []float64{30, 31}) {
+		t.Errorf("temp %v, flow %v; want [20 22] and [30 31]", temp, flow)
+	}
+	if got := r.Samples()[0].Time; got != 1500e6 || r.Writer.Counters.Refused(sensors.Malformed) != 1 {
+		t.Errorf("first time %d, %d malformed; want 1500 ms and 1", got, r.Writer.Counters.Refused(sensors.Malformed))
 	}
 }
 
@@ -218,6 +224,7 @@ func TestReplayWaitsForTheJudge(t *testing.T) {
 }
 
 func TestFollowStartsBehindTheLastCompleteLine(t *testing.T) {
+	t.Parallel()
 	path := file(t, header+"1,1,1\n2,2")
 	r := sensortest.Start(t, source(t, csv.Options{Path: path, Follow: true}))
 	time.Sleep(150 * time.Millisecond)
@@ -294,6 +301,7 @@ func TestFollowRotation(t *testing.T) {
 // A Run that ended goes on where it left, so that a restarted source neither
 // loses nor repeats.
 func TestFollowGoesOn(t *testing.T) {
+	t.Parallel()
 	path := file(t, header)
 	s := source(t, csv.Options{Path: path, Follow: true})
 	for i := range 3 {

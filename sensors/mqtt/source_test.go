@@ -138,6 +138,39 @@ func TestStopAcknowledgesWhatIsJudged(t *testing.T) {
 	until(t, "acknowledged", func() bool { return b.complete() == 1 })
 }
 
+func TestBrokerKeepsMessagesWhileTheAgentIsAway(t *testing.T) {
+	b := newBroker(t)
+	o := b.options(1, value("a"))
+	r := sensortest.Start(t, source(t, o))
+	b.subscribed(t, 1)
+	r.Stop(t)
+	newSender(t, "tcp://"+b.addr, nil).say("a", 1, "1")
+	sensortest.Start(t, source(t, o)).Wait(t, 1, patience)
+}
+
+func TestInletSaysWhenAllWasPassedOn(t *testing.T) {
+	near, far := net.Pipe()
+	defer func() { _, _ = near.Close(), far.Close() }()
+	go func() {
+		for _, s := range []string{"abc", "d"} {
+			_, _ = far.Write([]byte(s))
+		}
+	}()
+	var said []string
+	in := &inlet{Conn: near, ack: func() {}, dry: func() { said = append(said, "dry") }}
+	for range 3 {
+		b := make([]byte, 2)
+		n, err := in.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, string(b[:n]))
+	}
+	if want := []string{"dry", "ab", "c", "dry", "d"}; !slices.Equal(said, want) {
+		t.Errorf("%v, want %v", said, want)
+	}
+}
+
 func TestSubscriptionsNeverOverlap(t *testing.T) {
 	for _, c := range []struct{ filters, want string }{
 		{"a/b c/d", "a/b c/d"},

@@ -22,6 +22,7 @@ type strict struct {
 	mu       sync.Mutex
 	acked    []uint16 // in order of arrival
 	connects int
+	sent     int // since the last connect
 	conn     net.Conn
 	wg       sync.WaitGroup
 }
@@ -65,7 +66,7 @@ func (b *strict) serve(c net.Conn) {
 		switch p := p.(type) {
 		case *packets.ConnectPacket:
 			b.mu.Lock()
-			b.conn = c
+			b.conn, b.sent = c, 0
 			b.connects++
 			b.mu.Unlock()
 			_ = packets.NewControlPacket(packets.Connack).Write(c)
@@ -105,8 +106,13 @@ func (b *strict) send(c net.Conn) {
 		if p.Write(c) != nil {
 			return
 		}
+		b.mu.Lock()
+		b.sent++
+		b.mu.Unlock()
 	}
 }
+
+func (b *strict) state() (connects, sent int) { b.mu.Lock(); defer b.mu.Unlock(); return b.connects, b.sent }
 
 // acknowledged is what the client has acknowledged, in order.
 func (b *strict) acknowledged() []uint16 {
@@ -129,7 +135,13 @@ func TestQoS1LosesNothingWhileTheQueueIsFull(t *testing.T) {
 	b := newStrict(t, messages)
 	s := source(t, Options{Broker: "tcp://" + b.l.Addr().String(), ClientID: "c", QoS: 1, Topics: []Topic{value("a")}})
 	q, w := running(t, s, 2, 4)
+	until(t, "sent", func() bool { _, sent := b.state(); return sent == messages })
 	until(t, "over the bound", func() bool { return !s.taking.Load() })
+	s.backlog.mu.Lock()
+	if n := len(s.backlog.held); n > mostHeld {
+		t.Errorf("%d messages held, want at most %d", n, mostHeld)
+	}
+	s.backlog.mu.Unlock()
 	for i := 0; i < messages; {
 		batch := take(t, q)
 		for _, s := range batch.Samples {
@@ -160,6 +172,7 @@ func TestUnjudgedComesAgainInOrder(t *testing.T) {
 	until(t, "acknowledged", func() bool { return len(b.acknowledged()) == 2 })
 	b.drop()
 	second.Release()
+	until(t, "connected again", func() bool { n, sent := b.state(); return n == 2 && sent == 6 })
 	var got []float64
 	for len(got) < 10 { // four offered before, and the six that come again
 		batch := take(t, q)

@@ -40,6 +40,40 @@ func (f *fixture) feed(readings []sensors.Sample) {
 	f.dev.Feed(f.T, readings)
 }
 
+// heard feeds frame after frame until the source has read one, judged or not.
+func (f *fixture) heard() {
+	f.Helper()
+	for end := time.Now().Add(f.Patience); !f.read(1, 10*time.Millisecond); {
+		f.flood(1)
+		if time.Now().After(end) {
+			f.Fatalf("nothing was read within %v; Run returned: %v", f.Patience, f.Err())
+		}
+	}
+}
+
+// read waits until the source has read n readings, and reports whether it has.
+func (f *fixture) read(n uint64, within time.Duration) bool {
+	for end := time.Now().Add(within); f.Writer.Counters.Read.Load() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// flood makes the device say frames at once, without anybody waiting for them.
+func (f *fixture) flood(frames int) {
+	if f.dev.Feed == nil { // it speaks by itself
+		time.Sleep(5 * time.Millisecond)
+		return
+	}
+	var many []sensors.Sample
+	for range frames {
+		many = append(many, f.frame()...)
+	}
+	f.feed(many)
+}
+
 // arrived reports whether the last reading of each channel is this frame's.
 func (f *fixture) arrived(frame []sensors.Sample) bool {
 	last := map[string]float64{}

@@ -63,7 +63,8 @@ func Run(t *testing.T, c Case) {
 	t.Run("stops", c.stops)
 	t.Run("broken at the start", c.brokenFirst)
 	t.Run("broken while running", c.brokenLater)
-	t.Run("nobody judges", c.nobodyJudges)
+	t.Run("nobody judges", func(t *testing.T) { c.nobodyJudges(t, false) })
+	t.Run("somebody judges again", func(t *testing.T) { c.nobodyJudges(t, true) })
 }
 
 // channels: they are known without the device, and asking starts nothing.
@@ -175,29 +176,23 @@ func (c Case) brokenLater(t *testing.T) {
 	f.mended()
 }
 
-// nobodyJudges: the queue fills, the source neither grows nor hangs, and goes on
-// when somebody judges again.
-func (c Case) nobodyJudges(t *testing.T) {
+// nobodyJudges: the queue fills; the source neither grows nor hangs, can still be
+// stopped, and goes on when somebody judges again.
+func (c Case) nobodyJudges(t *testing.T, again bool) {
 	s, d := c.New(t)
-	r := start(t, s, 4, 16*max(1, len(c.Channels)))
+	room := 16 * max(1, len(c.Channels))
+	r := start(t, s, 4, room)
 	f := &fixture{T: t, Case: c, Running: r, dev: d}
-	fed := make(chan struct{})
+	f.heard()
 	var halfway atomic.Int64
+	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
 		for i := range 40 {
 			if i == 20 {
 				halfway.Store(int64(runtime.NumGoroutine()))
 			}
-			if d.Feed == nil {
-				time.Sleep(5 * time.Millisecond)
-				continue
-			}
-			var many []sensors.Sample
-			for range 20 {
-				many = append(many, f.frame()...)
-			}
-			d.Feed(t, many)
+			f.flood(20)
 		}
 	}()
 	select {
@@ -205,10 +200,15 @@ func (c Case) nobodyJudges(t *testing.T) {
 		if n := int64(runtime.NumGoroutine()); n > halfway.Load()+10 {
 			t.Errorf("goroutines grow while nobody judges: %d, then %d", halfway.Load(), n)
 		}
+	case <-time.After(c.Patience): // the device itself waits, as it may
+		again = false
+	}
+	f.read(uint64(4*room)+1, 500*time.Millisecond) // more than there is room for; not all sources try
+	if again {
 		r.Collected = Collect(t, r.Queue)
 		f.awake()
 		r.Stop(t)
-	case <-time.After(c.Patience): // the device itself waits: allowed, stopping must still work
+	} else {
 		r.Stop(t)
 		r.Collected = Collect(t, r.Queue)
 	}

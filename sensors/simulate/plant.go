@@ -34,16 +34,16 @@ const (
 
 var pump = [quantities]sensor{
 	vibration:   {"vibration", "mm/s", 1.8, 0.05, 0.12, 100},
-	bearingTemp: {"bearing_temp", "Cel", 48, 1.0, 0.4, 10},
+	bearingTemp: {"bearing_temp", "Cel", 48, 0.5, 0.4, 10},
 	current:     {"current", "A", 21, 0.4, 0.2, 20},
 	flow:        {"flow", "m3/h", 80, 2.0, 0.8, 10},
 	pressure:    {"pressure", "bar", 6, -0.06, 0.03, 100},
-	speed:       {"speed", "/min", 1475, -3, 1.5, 1},
+	speed:       {"speed", "/min", 1475, -3, 1.5, 10},
 }
 
 const (
 	day     = 24 * time.Hour
-	ambient = 1.0 // K by which the hall is warmer in the afternoon than on average, and colder at night
+	ambient = 0.5 // K by which the heated hall is warmer in the afternoon than on average, and colder at night
 
 	dropOut    = 1.0 / 5000 // of readings begin one
 	longestOut = 3          // readings

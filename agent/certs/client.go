@@ -45,8 +45,11 @@ func Client(f Files) (*tls.Config, error) {
 
 // For is a copy of a configuration from Client for a connection to address, a
 // "host:port" or a host: the server's certificate must carry ServerName where
-// that is set, else this host.
+// that is set, else this host. Nil stays nil.
 func For(c *tls.Config, address string) *tls.Config {
+	if c == nil {
+		return nil
+	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		host = address

@@ -170,5 +170,6 @@ func Around(level, half float64) (low, high float64) {
 	if math.IsNaN(half) || math.IsInf(half, 0) {
 		return math.Inf(-1), math.Inf(1)
 	}
+	half = float64(half) // of a product: not to be fused with the sum
 	return level - half, level + half
 }

@@ -21,8 +21,8 @@ import "math"
 // statistic is at the line, learning pauses; after a thirtieth of that time (or
 // as long as was learned before, if shorter) it goes on, as if only that much
 // were known, and the new regime becomes normal. What reached the line eight
-// times in separate excursions becomes normal too. With the default of one
-// false alarm a month: after a day, or eight times a month.
+// times in separate excursions becomes normal too. With one false alarm a month
+// that is: after a day, or eight times a month.
 //
 // Used by one goroutine; allocates nothing.
 type Calibration struct {

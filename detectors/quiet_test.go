@@ -44,6 +44,23 @@ func TestQuietOnRegularSeries(t *testing.T) {
 	}
 }
 
+// Cycles longer than what was learned before the first of them alarm at first,
+// but not for long.
+func TestLongCyclesBecomeNormal(t *testing.T) {
+	n := rows(t, 100_000)
+	for seed := range uint64(3) {
+		episodes := map[string]int{}
+		for _, a := range run(defaults, recorded(noisy(load(1000), .1), seed, n), n, time.Second) {
+			episodes[a.detector]++
+		}
+		for detector, count := range episodes {
+			if count > 4 {
+				t.Errorf("seed %d: %s alarmed in %d of %d cycles", seed, detector, count, n/1000)
+			}
+		}
+	}
+}
+
 // At the promised rate of one a month and channel, no alarm is due within a
 // day at 1 Hz, nor within a quarter of an hour at 100 Hz.
 func TestFalseAlarmRate(t *testing.T) {
@@ -93,5 +110,31 @@ func TestHeavyTailsAreBounded(t *testing.T) {
 		if most := max(n/20000, 1); count > most {
 			t.Errorf("%s raised %d false alarms in %d rows, want at most %d", detector, count, n, most)
 		}
+	}
+}
+
+// A normal period that was commissioned and frozen tells the level only as well
+// as its wander allows; the CUSUM chart, which adds up, must know that.
+func TestFrozenOnWanderingReadings(t *testing.T) {
+	const learned, n, seeds = 400, 20_000, 8
+	wandering := func(r *rand.Rand) func(int) float64 {
+		level := autoregressive(.99)(r)
+		return func(i int) float64 { return level(i) + float64(1.7*r.NormFloat64()) }
+	}
+	alarmed := 0
+	for seed := range uint64(seeds) {
+		d := set(detectors.Learning{Ready: 300, FalseAlarmRows: 20000})["cusum"]
+		value := recorded(wandering, seed, n)
+		for i := range n {
+			if i == learned {
+				d.Freeze()
+			}
+			if d.Judge(detectors.Window{Time: int64(i) * 1e9, Value: value(i)}).Score >= detectors.Line {
+				alarmed++
+			}
+		}
+	}
+	if share := float64(alarmed) / (seeds * n); share > 0.02 { // 0.15 without the allowance
+		t.Errorf("alarm in %.1f %% of normal rows", 100*share)
 	}
 }

@@ -171,11 +171,21 @@ func csvField(s string) string {
 	return s
 }
 
+// rest is how many rows an alarm of a file that was not trained on keeps the
+// next from beginning: what is found meanwhile belongs to it.
+const rest = 90
+
+// beneath is the score of a row that is as anomalous as one that begins an
+// alarm, and begins none.
+const beneath = 0.499
+
 // scorer is the detectors of all channels of one machine.
 type scorer struct {
 	channels  []scored
 	trainRows int
 	rows      int
+	anomalous bool // the row before was
+	began     int  // row that began the newest alarm; 0 before the first
 }
 
 type scored struct {
@@ -228,8 +238,23 @@ func (s *scorer) judge(t int64, raw string, values []float64) row {
 		}
 		r.Score, r.Change = 0, false
 	}
-	r.Anomaly = r.Score >= detectors.Line
+	s.alarm(&r)
 	return r
+}
+
+// alarm decides between a row that begins an alarm, whose score reaches the
+// line, and one in which it goes on. Where normal rows were learned every
+// anomalous row reaches the line: what is normal does not move there.
+func (s *scorer) alarm(r *row) {
+	r.Anomaly = r.Score >= detectors.Line
+	if r.Anomaly && s.trainRows == 0 {
+		if s.anomalous || s.began > 0 && s.rows-s.began < rest {
+			r.Score = beneath
+		} else {
+			s.began = s.rows
+		}
+	}
+	s.anomalous = r.Anomaly
 }
 
 func (s *scorer) freeze() {

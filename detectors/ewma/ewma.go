@@ -15,21 +15,18 @@ import (
 
 const (
 	name   = "ewma"
-	weight = 0.1                   // of the newest reading: best for shifts of one standard deviation
-	narrow = weight / (2 - weight) // variance of the average of independent readings, as part of theirs
-	allow  = 4                     // times the squared wander
-	bound  = 8                     // standard deviations a single reading counts for: spikes are another chart's business
+	weight = 0.1 // of the newest reading: best for shifts of one standard deviation
+	bound  = 8   // standard deviations a single reading counts for: spikes are another chart's business
 )
 
 // New makes the detector "ewma".
 func New(l detectors.Learning) detectors.Learner {
-	return &chart{learning: l, usual: math.Sqrt(narrow), calibration: detectors.NewCalibration(l, detectors.Gaussian)}
+	return &chart{learning: l, narrow: math.Sqrt(float64(weight) / (2 - weight)), calibration: detectors.NewCalibration(l, detectors.Gaussian)}
 }
 
 type chart struct {
 	learning    detectors.Learning
-	wander      float64 // what usual was computed from
-	usual       float64 // standard deviation of the moving average, in those of a reading
+	narrow      float64 // standard deviation of the average of independent readings, in those of a reading
 	calibration detectors.Calibration
 	state
 }
@@ -55,7 +52,7 @@ func (c *chart) Judge(w detectors.Window) detectors.Verdict {
 	v := detectors.Verdict{Low: math.Inf(-1), High: math.Inf(1)}
 	v.Score = c.calibration.Score(w.Time, c.statistic(w.Value))
 	if line := c.calibration.Limit(); line > 0 {
-		v.Low, v.High = detectors.Around(c.Base.Mean, float64(line*c.usual)*c.Base.Spread)
+		v.Low, v.High = detectors.Around(c.Base.Mean, float64(line*c.narrow)*c.Base.Spread)
 	}
 	if v.Score >= detectors.Line {
 		v.Reason = detectors.MeanHigher
@@ -67,16 +64,12 @@ func (c *chart) Judge(w detectors.Window) detectors.Verdict {
 	return v
 }
 
-// statistic is the moving average's distance from the usual, in its own
-// standard deviations: those of independent readings and of the level's wander.
+// statistic is the moving average's distance from the usual, in the standard
+// deviations it would have were the readings independent.
 func (c *chart) statistic(x float64) float64 {
 	z := c.Base.Deviation(x, bound)
 	c.Smooth += float64(weight * (z - c.Smooth))
-	if c.Base.Wander != c.wander {
-		c.wander = c.Base.Wander
-		c.usual = math.Sqrt(narrow + float64(allow*c.wander*c.wander))
-	}
-	return math.Abs(c.Smooth) / c.usual
+	return math.Abs(c.Smooth) / c.narrow
 }
 
 // Freeze ends learning.

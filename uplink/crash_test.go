@@ -47,8 +47,7 @@ func history(t *testing.T, c *cluster, d *disk, dies ...int) error {
 	return wrong
 }
 
-// verdict: every event is in the topic once, or buried; none is counted as
-// possibly repeated that is there once... but that the broker may have had it.
+// verdict: every event is in the topic once, or buried, and never both.
 func verdict(c *cluster, d *disk) error {
 	stored := c.stored()
 	for _, id := range d.buried {

@@ -239,6 +239,9 @@ func (f *Forwarder) fresh(ctx context.Context, l *lane, used *Producer) (Produce
 	for attempt := 0; ; attempt++ {
 		p, err := f.newest(ctx, used)
 		if err == nil {
+			if attempt > 0 {
+				l.trouble(0, Outcome{})
+			}
 			return p, true
 		}
 		if ctx.Err() != nil {

@@ -258,6 +258,36 @@ func TestForwarder(t *testing.T) {
 		}
 	})
 
+	bubble(t, "after a batch given back or buried in doubt, the next does not pass for it", func(t *testing.T) {
+		for _, buried := range []bool{false, true} {
+			c, d := newCluster(3), newDisk(1)
+			c.fault = func(b uplink.Batch) fault {
+				c.fault = nil
+				c.append(b) // stored, unanswered
+				if buried {
+					c.largest = 1 // then the topic takes no such record any more
+				} else {
+					c.denies = 1 // then the brokers lag behind
+				}
+				return lost
+			}
+			d.put(event(1))
+			_, stop := running(t, d, c, uplink.ForwarderOptions{})
+			waits(t, d, time.Hour)
+			c.mu.Lock()
+			c.denies, c.largest = 0, 0
+			c.mu.Unlock()
+			time.Sleep(10 * time.Minute)
+			next := event(6) // of the same machine
+			d.put(next)
+			waits(t, d, time.Minute)
+			if c.stored()[next.ID()] != 1 {
+				t.Errorf("buried: %v: stored %v", buried, c.stored())
+			}
+			stop()
+		}
+	})
+
 	bubble(t, "a partition that is denied for a while keeps its batch", func(t *testing.T) {
 		c, d := newCluster(3), newDisk(10)
 		left := 1

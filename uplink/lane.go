@@ -32,8 +32,8 @@ type flight struct {
 }
 
 // run sends what was left in flight, then serves the partition until ctx ends.
-func (l *lane) run(ctx context.Context, flying []Batch) {
-	for _, b := range flying {
+func (l *lane) run(ctx context.Context, left []Batch) {
+	for _, b := range left {
 		l.serve(ctx, &flight{Batch: b, doubt: true, earlier: true, since: time.Now()})
 	}
 	if l.topic != l.f.o.Topic {
@@ -71,10 +71,11 @@ func (l *lane) next(e era) (b Batch, ok bool) {
 	return b, ok && len(b.Records) > 0
 }
 
-// serve delivers the batch. After one that was lost on the way the lane takes
-// another producer: the next batch under its sequence would pass for it.
+// serve delivers the batch, or gives up on it. After a batch whose fate stays
+// unknown the lane takes another producer: under the same sequence the next
+// would pass for it, and be lost.
 func (l *lane) serve(ctx context.Context, b *flight) {
-	if l.deliver(ctx, b) || !l.known {
+	if l.deliver(ctx, b) != unclear || b.Producer != l.producer || ctx.Err() != nil {
 		return
 	}
 	if p, ok := l.f.fresh(ctx, l, &l.producer); ok {
@@ -82,24 +83,28 @@ func (l *lane) serve(ctx context.Context, b *flight) {
 	}
 }
 
-// deliver sends the batch until it is acknowledged, buried or given back. False
-// says that ctx ended first: the batch stays in flight on disk; or that the
-// Spool has lost it.
-func (l *lane) deliver(ctx context.Context, b *flight) bool {
+// fate is what became of a batch.
+type fate uint8
+
+const (
+	flying  fate = iota // it is to be sent again, or what is left of it
+	settled             // it is off the lane, and the lane's sequence follows
+	unclear             // it is off the lane, or ctx ended; the broker may have it
+)
+
+// deliver sends the batch until it is off the lane or ctx ends; it then stays
+// in flight on disk.
+func (l *lane) deliver(ctx context.Context, b *flight) fate {
 	l.taken(b)
-	for ctx.Err() == nil {
-		if !l.renewExpired(ctx, b) {
-			return false
-		}
+	for ctx.Err() == nil && l.renewExpired(ctx, b) {
 		out := l.send(b.Batch)
 		b.doubt = b.doubt || out.Unknown
 		l.trouble(b.refused, out)
-		done, ok := l.settle(ctx, b, out)
-		if done || !ok {
-			return ok
+		if now := l.settle(ctx, b, out); now != flying {
+			return now
 		}
 	}
-	return false
+	return unclear
 }
 
 // send sends once. The call outlives Run's context by the grace.
@@ -109,41 +114,50 @@ func (l *lane) send(b Batch) Outcome {
 	return l.f.sink.Send(ctx, b)
 }
 
-// settle does what the outcome asks for. done says that the batch is no longer
-// in flight; ok is false when ctx ended first.
-func (l *lane) settle(ctx context.Context, b *flight, out Outcome) (done, ok bool) {
-	switch out.Result {
-	case Acknowledged:
+// settle does what the outcome asks for.
+func (l *lane) settle(ctx context.Context, b *flight, out Outcome) fate {
+	off := settled
+	if b.doubt {
+		off = unclear
+	}
+	switch {
+	case out.Result == Acknowledged:
 		if b.Producer == l.producer {
 			l.sequence = after(b.Sequence, len(b.Records))
 		}
-		ok = l.f.persist(ctx, "note an acknowledgement", func() error { return l.f.spool.Done(b.Batch) })
+		l.f.persist(ctx, "note an acknowledgement", func() error { return l.f.spool.Done(b.Batch) })
 		l.delivered(len(b.Records))
-		return true, ok
-	case TooLarge:
-		if len(b.Records) == 1 {
-			why := "Kafka takes no record so large: " + out.Error()
-			ok = l.f.persist(ctx, "bury a record", func() error { return l.f.spool.Bury(ctx, b.Batch, why) })
-			l.buried(why)
-			return true, ok
+		return settled
+	case out.Result == TooLarge && len(b.Records) == 1:
+		why := "Kafka takes no record so large: " + out.Error()
+		if !l.f.persist(ctx, "bury a record", func() error { return l.f.spool.Bury(ctx, b.Batch, why) }) {
+			return unclear
 		}
+		l.buried(why)
+		return off
+	case out.Result == TooLarge:
 		b.refused = 0 // the halves are new to the broker, and few
-		return false, l.rewrite(ctx, b, (len(b.Records)+1)/2, b.Producer, b.Sequence, b.doubt)
-	case NewProducer:
-		ok = l.renew(ctx, b)
-	default:
-		gone, done := l.missing(b, out), false
-		if gone {
-			done = l.rewrite(ctx, b, 0, Producer{}, 0, b.doubt)
-			l.delivered(0)
-			l.trouble(0, Outcome{}) // it is over for this partition
-			return done, done
+		if !l.rewrite(ctx, b, (len(b.Records)+1)/2, b.Producer, b.Sequence, b.doubt) {
+			return unclear
 		}
-		ok = true
+		return flying
+	case out.Result == NewProducer:
+		if !l.renew(ctx, b) {
+			return unclear
+		}
+	case l.missing(b, out):
+		if !l.rewrite(ctx, b, 0, Producer{}, 0, b.doubt) {
+			return unclear
+		}
+		l.delivered(0)
+		l.trouble(0, Outcome{}) // it is over for this partition
+		return off
 	}
-	ok = ok && l.pause(ctx, backoff(b.refused))
+	if !l.pause(ctx, backoff(b.refused)) {
+		return unclear
+	}
 	b.refused++
-	return false, ok
+	return flying
 }
 
 // pause waits, or until another lane's trouble ends: what held that one may
@@ -236,15 +250,16 @@ func (l *lane) renew(ctx context.Context, b *flight) bool {
 // rewrite changes the batch on disk. A batch in doubt stays so: its records may
 // be in the topic whatever becomes of them now.
 func (l *lane) rewrite(ctx context.Context, b *flight, keep int, p Producer, sequence int32, repeated bool) bool {
+	n := len(b.Records)
 	ok := l.f.persist(ctx, "change a batch in flight", func() error {
 		next, err := l.f.spool.Rewrite(ctx, b.Batch, keep, p, sequence, repeated)
-		if err == nil {
+		if err == nil && keep > 0 {
 			b.Batch = next
 		}
 		return err
 	})
 	if ok && repeated {
-		l.repeated(len(b.Records))
+		l.repeated(n)
 	}
 	return ok
 }

@@ -202,22 +202,24 @@ func (f *Forwarder) note(t *trouble, attempt int, out Outcome) {
 		t.since = time.Now()
 	}
 	t.out = out
-	f.say(attempt, out)
+	if f.say(attempt, out) {
+		f.book.loud = true
+	}
 }
 
 // say logs trouble: what a person must cure at once, what may pass by itself
 // only when it has not after a few attempts; either once, and then rarely.
-// Called with mu held.
-func (f *Forwarder) say(attempt int, out Outcome) {
+// It reports whether it did. Called with mu held.
+func (f *Forwarder) say(attempt int, out Outcome) bool {
 	if out.Result != Hold && attempt < 4 {
-		return
+		return false
 	}
 	if last, ok := f.book.said[out.Cure]; ok && time.Since(last) < sayEvery {
-		return
+		return false
 	}
 	f.book.said[out.Cure] = time.Now()
-	f.book.loud = true
 	f.o.Log.Warn("events are held", "topic", f.o.Topic, "error", out.Err, "cure", out.Cure)
+	return true
 }
 
 // forget drops a lane that has nothing left to do.

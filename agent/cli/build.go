@@ -130,9 +130,12 @@ func newSink(cfg *config.Config) (*kafka.Sink, error) {
 	k := cfg.Kafka
 	o := kafka.Options{Brokers: k.Brokers, Codec: k.Codec, Timeout: time.Duration(k.Timeout), ClientID: "tocsin-" + cfg.Site.Device,
 		Topic: k.Events, Now: clock}
-	var err error
-	if o.TLS, err = clientTLS(k.TLS); err != nil {
+	secure, err := clientTLS(k.TLS)
+	if err != nil {
 		return nil, fmt.Errorf("[kafka.tls]: %w", err)
+	}
+	if secure != nil {
+		o.TLS = func(address string) *tls.Config { return certs.For(secure, address) }
 	}
 	if s := k.SASL; s != nil {
 		o.SASL = &kafka.SASL{Mechanism: s.Mechanism, Username: s.Username, Password: certs.Password(s.PasswordFile)}

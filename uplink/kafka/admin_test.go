@@ -28,6 +28,9 @@ import (
 // the Sink.
 type admin struct{ opts []kgo.Opt }
 
+// realAdmin looks at a cluster with a plain listener.
+func realAdmin(addrs []string) admin { return admin{[]kgo.Opt{kgo.SeedBrokers(addrs...)}} }
+
 func (a admin) client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	c, err := kgo.NewClient(append(slices.Clone(a.opts), opts...)...)

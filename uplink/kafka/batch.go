@@ -24,24 +24,23 @@ const (
 	noLeaderEpoch = -1
 )
 
-// encoder encodes batches into buffers of its own, which the next batch uses
-// again. For one goroutine.
+// encoder encodes batches. Its memory, most of it the codec's, serves the next
+// batch again. For one goroutine at a time.
 type encoder struct {
-	out     []byte
 	records []byte // of a compressed batch, before that
 	record  []byte // one record, before its length is known
 	text    []byte // one header's value, before that
 	packer  packer
 }
 
-// encode returns the batch as RawProduce wants it, valid until the next call.
-// All records carry the one timestamp, in milliseconds; −1 is none.
-func (e *encoder) encode(b uplink.Batch, c codec, schema string, timestamp int64) ([]byte, error) {
+// encode writes the batch over out, as RawProduce wants it. All records carry
+// the one timestamp, in milliseconds; −1 is none.
+func (e *encoder) encode(out []byte, b uplink.Batch, c codec, schema string, timestamp int64) ([]byte, error) {
 	n := int32(len(b.Records))
 	if n == 0 {
-		return nil, errors.New("a batch without records")
+		return out, errors.New("a batch without records")
 	}
-	out := append(e.out[:0], make([]byte, prefix+8+4)...) // base offset 0; the lengths follow below
+	out = append(out[:0], make([]byte, prefix+8+4)...) // base offset 0; the lengths follow below
 	out = binary.BigEndian.AppendUint32(out, 1<<32+noLeaderEpoch)
 	out = append(out, magic, 0, 0, 0, 0) // and the checksum below
 	out = binary.BigEndian.AppendUint16(out, uint16(c))
@@ -53,16 +52,14 @@ func (e *encoder) encode(b uplink.Batch, c codec, schema string, timestamp int64
 	out = binary.BigEndian.AppendUint32(out, uint32(b.Sequence))
 	out = binary.BigEndian.AppendUint32(out, uint32(n))
 
-	var err error
 	if c == none {
 		out = e.appendRecords(out, b.Records, schema)
 	} else {
+		var err error
 		e.records = e.appendRecords(e.records[:0], b.Records, schema)
-		out, err = e.packer.pack(c, out, e.records)
-	}
-	e.out = out
-	if err != nil {
-		return nil, err
+		if out, err = e.packer.pack(c, out, e.records); err != nil {
+			return out, err
+		}
 	}
 	binary.BigEndian.PutUint32(out, uint32(len(out)-prefix))
 	binary.BigEndian.PutUint32(out[lengthAt:], uint32(len(out)-lengthAt-4))

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -109,7 +110,6 @@ func (c *cluster) open() *session {
 		MetadataTTL:    metadataTTL,
 		MetadataTopics: slices.Clone(c.topics),
 		ClientID:       c.o.ClientID,
-		TLS:            c.o.TLS,
 		Context:        c.ctx,
 	}
 	if c.o.SASL != nil {
@@ -130,7 +130,16 @@ func (c *cluster) dial(ctx context.Context, network, address string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return &boundedConn{Conn: conn, limit: c.o.Timeout}, nil
+	bounded := &boundedConn{Conn: conn, limit: c.o.Timeout}
+	if c.o.TLS == nil {
+		return bounded, nil
+	}
+	secure := tls.Client(bounded, c.o.TLS(address))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the handshake's error tells more
+		return nil, err
+	}
+	return secure, nil
 }
 
 // boundedConn never waits for longer than limit. kafka-go takes the deadline

@@ -23,9 +23,11 @@ import (
 
 // Options are a site's settings and the agent's clock.
 type Options struct {
-	Brokers  []string      // host:port, at least one; the others are found through it
-	Topic    string        // for events; Partitions and Send take others too
-	TLS      *tls.Config   // nil: not encrypted. Never changed here
+	Brokers []string // host:port, at least one; the others are found through it
+	Topic   string   // for events; Partitions and Send take others too
+	// TLS is the configuration for a connection to an address, host:port, with the
+	// name to check in it. Nil: not encrypted.
+	TLS      func(address string) *tls.Config
 	SASL     *SASL         // nil: no log-in
 	Codec    string        // none, gzip, snappy, lz4 or zstd; default zstd
 	Timeout  time.Duration // that one exchange may take, connecting included; default 10 s
@@ -41,8 +43,11 @@ type Options struct {
 type Sink struct {
 	o       Options
 	codec   codec
-	encoded sync.Pool // of *encoder
 	cluster cluster
+
+	buffers  sync.Pool  // of *[]byte: encoded batches
+	encoding sync.Mutex // one batch is encoded at a time: a codec's memory is large, and its work short
+	encoder  encoder    // guarded by encoding
 }
 
 var _ uplink.Sink = (*Sink)(nil)
@@ -66,7 +71,7 @@ func New(o Options) (*Sink, error) {
 		o.Now = func() (time.Time, bool) { return time.Now(), true }
 	}
 	s := &Sink{o: o, codec: c}
-	s.encoded.New = func() any { return new(encoder) }
+	s.buffers.New = func() any { return new([]byte) }
 	s.cluster.init(o)
 	return s, nil
 }
@@ -122,15 +127,13 @@ func (s *Sink) Producer(ctx context.Context) (uplink.Producer, error) {
 func (s *Sink) Send(ctx context.Context, b uplink.Batch) uplink.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	e := s.encoded.Get().(*encoder)
-	now, trusted := s.o.Now()
-	raw, err := e.encode(b, s.codec, s.o.Schema, stamp(now, trusted))
-	if err != nil {
+	buffer := s.buffers.Get().(*[]byte)
+	if err := s.encode(buffer, b); err != nil {
 		return uplink.Outcome{Result: uplink.Hold, Err: fmt.Errorf("encode %d events: %w", len(b.Records), err), Cure: "choose another codec in [kafka]"}
 	}
 	use := s.cluster.use(b.Topic)
 	defer s.cluster.done(use)
-	body := &once{raw: raw}
+	body := &once{raw: *buffer}
 	got, err := use.client.RawProduce(ctx, &kafkago.RawProduceRequest{
 		Topic:        b.Topic,
 		Partition:    int(b.Partition),
@@ -139,8 +142,8 @@ func (s *Sink) Send(ctx context.Context, b uplink.Batch) uplink.Outcome {
 	})
 	switch {
 	case err != nil:
-		// kafka-go may still be about to read the encoder's buffer, or may be
-		// waiting for the answer: the buffer is left to the garbage collector.
+		// kafka-go may still be reading the buffer: it is left to the garbage
+		// collector.
 		sent := !body.revoke()
 		if !sent {
 			err = use.explain(ctx, b.Topic, err)
@@ -149,11 +152,20 @@ func (s *Sink) Send(ctx context.Context, b uplink.Batch) uplink.Outcome {
 		out.Unknown = sent
 		return out
 	case got.Error != nil:
-		s.encoded.Put(e)
+		s.buffers.Put(buffer)
 		return s.outcome(use, b.Topic, fmt.Errorf("send %d events to %s/%d: %w", len(b.Records), b.Topic, b.Partition, got.Error))
 	}
-	s.encoded.Put(e)
+	s.buffers.Put(buffer)
 	return uplink.Outcome{}
+}
+
+// encode puts the encoded batch into the buffer.
+func (s *Sink) encode(buffer *[]byte, b uplink.Batch) (err error) {
+	now, trusted := s.o.Now()
+	s.encoding.Lock()
+	defer s.encoding.Unlock()
+	*buffer, err = s.encoder.encode(*buffer, b, s.codec, s.o.Schema, stamp(now, trusted))
+	return err
 }
 
 // outcome is what an error means, and the end of a session whose picture of the

@@ -73,8 +73,11 @@ func TestEmbedded(t *testing.T) {
 	c := embedded(t, kfake.DataDir(dir))
 	a := embeddedAdmin(c)
 	addrs := c.ListenAddrs()
-	_, port, _ := net.SplitHostPort(addrs[0])
-	restart := kfake.Ports(atoi(port))
+	at, err := net.ResolveTCPAddr("tcp", addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	restart := kfake.Ports(at.Port)
 	sinks := map[string]uplinktest.Connect{
 		"second broker of two": connect(kafka.Options{Brokers: []string{closedPort(t), addrs[0]}}),
 	}
@@ -98,12 +101,12 @@ func TestEmbeddedTLS(t *testing.T) {
 	addrs := c.ListenAddrs()
 	uplinktest.Sink(t, uplinktest.Cluster{
 		Topic: a.testTopic, Grow: a.grow, Read: a.read,
-		Sinks: map[string]uplinktest.Connect{"mutual tls": connect(kafka.Options{Brokers: addrs, TLS: client})},
+		Sinks: map[string]uplinktest.Connect{"mutual tls": connect(kafka.Options{Brokers: addrs, TLS: to(client)})},
 		Refused: map[string]uplinktest.Connect{
-			"unknown authority":   connect(kafka.Options{Brokers: addrs, TLS: &tls.Config{RootCAs: other.pool, Certificates: client.Certificates}}),
-			"no certificate":      connect(kafka.Options{Brokers: addrs, TLS: &tls.Config{RootCAs: ca.pool}}),
-			"foreign certificate": connect(kafka.Options{Brokers: addrs, TLS: stranger}),
-			"other host":          connect(kafka.Options{Brokers: addrs, TLS: &tls.Config{RootCAs: ca.pool, Certificates: client.Certificates, ServerName: "elsewhere"}}),
+			"unknown authority":   connect(kafka.Options{Brokers: addrs, TLS: to(&tls.Config{RootCAs: other.pool, Certificates: client.Certificates})}),
+			"no certificate":      connect(kafka.Options{Brokers: addrs, TLS: to(&tls.Config{RootCAs: ca.pool})}),
+			"foreign certificate": connect(kafka.Options{Brokers: addrs, TLS: to(stranger)}),
+			"other host":          connect(kafka.Options{Brokers: addrs, TLS: to(&tls.Config{RootCAs: ca.pool, Certificates: client.Certificates, ServerName: "elsewhere"})}),
 		},
 	})
 }
@@ -115,7 +118,7 @@ func TestEmbeddedSASL(t *testing.T) {
 		kfake.Superuser("SCRAM-SHA-512", "edge", "secret"), kfake.Superuser("SCRAM-SHA-256", "edge256", "secret"), kfake.Superuser("PLAIN", "plain", "secret"))
 	a := embeddedAdmin(c, kgo.DialTLSConfig(secure), kgo.SASL(scram.Auth{User: "edge", Pass: "secret"}.AsSha512Mechanism()))
 	login := func(mechanism, user string, pass func() (string, error)) uplinktest.Connect {
-		return connect(kafka.Options{Brokers: c.ListenAddrs(), TLS: secure, SASL: &kafka.SASL{Mechanism: mechanism, Username: user, Password: pass}})
+		return connect(kafka.Options{Brokers: c.ListenAddrs(), TLS: to(secure), SASL: &kafka.SASL{Mechanism: mechanism, Username: user, Password: pass}})
 	}
 	uplinktest.Sink(t, uplinktest.Cluster{
 		Topic: a.testTopic, Grow: a.grow, Read: a.read,
@@ -161,9 +164,38 @@ func TestPasswordChanges(t *testing.T) {
 	}
 }
 
-func atoi(s string) (n int) {
-	for _, d := range s {
-		n = 10*n + int(d-'0')
+// A partition that moves to another broker is found there at the next attempt,
+// and a batch that was stored before is not stored again.
+func TestLeaderMoves(t *testing.T) {
+	c := embedded(t, kfake.NumBrokers(3), kfake.SeedTopics(1, "events"))
+	s := connect(kafka.Options{Brokers: c.ListenAddrs()[:1]})(t, "events", wall)
+	b := uplink.Batch{Lane: uplink.Lane{Topic: "events", Producer: uplink.Producer{ID: 1}}, Records: []uplink.Record{{Key: "a"}}}
+	if out := s.Send(t.Context(), b); out.Result != uplink.Acknowledged {
+		t.Fatal(out)
 	}
-	return n
+	for range 3 {
+		if err := c.MoveTopicPartition("events", 0, (c.LeaderFor("events", 0)+1)%3); err != nil {
+			t.Fatal(err)
+		}
+		if out := s.Send(t.Context(), b); out.Result != uplink.Again || !out.Unknown {
+			t.Errorf("at the former leader: %v, unknown %v", out, out.Unknown)
+		}
+		if out := s.Send(t.Context(), b); out.Result != uplink.Acknowledged {
+			t.Errorf("at the next attempt: %v", out)
+		}
+	}
+	if n := c.PartitionInfo("events", 0).HighWatermark; n != 1 {
+		t.Errorf("%d events are stored", n)
+	}
+}
+
+// to is what a site's certificates make: a configuration for each address.
+func to(c *tls.Config) func(string) *tls.Config {
+	return func(address string) *tls.Config {
+		c := c.Clone()
+		if c.ServerName == "" {
+			c.ServerName, _, _ = net.SplitHostPort(address)
+		}
+		return c
+	}
 }

@@ -45,7 +45,7 @@ func command(name string) func(*testing.T) {
 // TOCSIN_TEST_KAFKA_DOWN and TOCSIN_TEST_KAFKA_UP.
 func TestReal(t *testing.T) {
 	addrs := []string{env(t, "TOCSIN_TEST_KAFKA", "127.0.0.1:9092")}
-	a := admin{[]kgo.Opt{kgo.SeedBrokers(addrs...)}}
+	a := realAdmin(addrs)
 	sinks := map[string]uplinktest.Connect{}
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
 		sinks[codec] = connect(kafka.Options{Brokers: addrs, Codec: codec, Timeout: 10 * time.Second})
@@ -83,12 +83,12 @@ func TestRealTLS(t *testing.T) {
 	a := admin{[]kgo.Opt{kgo.SeedBrokers(addrs...), kgo.DialTLSConfig(client)}}
 	uplinktest.Sink(t, uplinktest.Cluster{
 		Topic: a.testTopic, Grow: a.grow, Read: a.read, Limits: true,
-		Sinks: map[string]uplinktest.Connect{"mutual tls": connect(kafka.Options{Brokers: addrs, TLS: client})},
+		Sinks: map[string]uplinktest.Connect{"mutual tls": connect(kafka.Options{Brokers: addrs, TLS: to(client)})},
 		Refused: map[string]uplinktest.Connect{
 			"no tls":              connect(kafka.Options{Brokers: addrs}),
-			"unknown authority":   connect(kafka.Options{Brokers: addrs, TLS: &tls.Config{RootCAs: other.pool, Certificates: client.Certificates}}),
-			"no certificate":      connect(kafka.Options{Brokers: addrs, TLS: &tls.Config{RootCAs: client.RootCAs}}),
-			"foreign certificate": connect(kafka.Options{Brokers: addrs, TLS: &tls.Config{RootCAs: client.RootCAs, Certificates: []tls.Certificate{other.leaf(t, "client")}}}),
+			"unknown authority":   connect(kafka.Options{Brokers: addrs, TLS: to(&tls.Config{RootCAs: other.pool, Certificates: client.Certificates})}),
+			"no certificate":      connect(kafka.Options{Brokers: addrs, TLS: to(&tls.Config{RootCAs: client.RootCAs})}),
+			"foreign certificate": connect(kafka.Options{Brokers: addrs, TLS: to(&tls.Config{RootCAs: client.RootCAs, Certificates: []tls.Certificate{other.leaf(t, "client")}})}),
 		},
 	})
 }
@@ -98,9 +98,9 @@ func TestRealSASL(t *testing.T) {
 	addrs := []string{env(t, "TOCSIN_TEST_KAFKA_SASL", "127.0.0.1:9094")}
 	plain := env(t, "TOCSIN_TEST_KAFKA", "127.0.0.1:9092")
 	secure := &tls.Config{RootCAs: clientTLS(t).RootCAs}
-	a := admin{[]kgo.Opt{kgo.SeedBrokers(plain)}}
+	a := realAdmin([]string{plain})
 	login := func(mechanism, user, pass string) uplinktest.Connect {
-		return connect(kafka.Options{Brokers: addrs, TLS: secure, SASL: &kafka.SASL{Mechanism: mechanism, Username: user, Password: password(pass)}})
+		return connect(kafka.Options{Brokers: addrs, TLS: to(secure), SASL: &kafka.SASL{Mechanism: mechanism, Username: user, Password: password(pass)}})
 	}
 	uplinktest.Sink(t, uplinktest.Cluster{
 		Topic: a.testTopic, Grow: a.grow, Read: a.read, Limits: true,

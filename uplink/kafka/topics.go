@@ -205,17 +205,16 @@ func (s *Sink) Principal() string {
 	if s.o.SASL != nil {
 		return "User:" + s.o.SASL.Username
 	}
-	if leaf := clientCertificate(s.o.TLS); leaf != nil {
-		return "User:" + leaf.Subject.String()
+	if s.o.TLS != nil {
+		if leaf := clientCertificate(s.o.TLS(s.o.Brokers[0])); leaf != nil {
+			return "User:" + leaf.Subject.String()
+		}
 	}
 	return "User:ANONYMOUS"
 }
 
 // clientCertificate is the certificate that c shows a server; nil if none.
 func clientCertificate(c *tls.Config) *x509.Certificate {
-	if c == nil {
-		return nil
-	}
 	own := &tls.Certificate{}
 	if c.GetClientCertificate != nil {
 		if got, err := c.GetClientCertificate(&tls.CertificateRequestInfo{}); err == nil {

@@ -2,7 +2,6 @@ package kafka_test
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -77,17 +76,4 @@ func TestACLs(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
 	}
-}
-
-func realAdmin(addrs []string) admin { return admin{seeds(addrs)} }
-
-// BenchmarkSend compares the Sink with kafka-go's own Client.Produce on a real
-// cluster: CPU seconds of this process a million events, and allocations an
-// event, at 1,000 events a batch.
-func BenchmarkSend(b *testing.B) {
-	addr := os.Getenv("TOCSIN_TEST_KAFKA")
-	if addr == "" {
-		b.Skip("no real Kafka: set TOCSIN_TEST_KAFKA")
-	}
-	benchmarks(b, []string{addr})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -63,9 +62,6 @@ func (t *txn) batch(f *flight) (uplink.Batch, error) {
 	return f.batch(records), nil
 }
 
-// errNotFlying says that a batch is none, or not any more.
-var errNotFlying = errors.New("it is not in flight")
-
 // Done implements uplink.Spool. The batch is deleted with the next transaction
 // of any kind, a second from now at the latest; if the process ends before, it
 // is in flight again and the broker knows it.
@@ -81,7 +77,7 @@ func (s *Spool) Done(b uplink.Batch) error {
 			return nil
 		}
 		if f == nil || f.ref != b.Ref || len(f.members) != len(b.Records) {
-			return fmt.Errorf("acknowledge %d records to %s: %w", len(b.Records), id.key(), errNotFlying)
+			return fmt.Errorf("acknowledge %d records to %s: %w", len(b.Records), id.key(), uplink.ErrNotInFlight)
 		}
 	}
 	s.acked[id] = b.Ref
@@ -169,7 +165,7 @@ func (s *Spool) during(ctx context.Context, what string, b uplink.Batch, change 
 		return nil
 	}
 	if f == nil || f.ref != b.Ref || s.acked[id] == b.Ref {
-		return fmt.Errorf("%s: %w", what, errNotFlying)
+		return fmt.Errorf("%s: %w", what, uplink.ErrNotInFlight)
 	}
 	return s.commit(what, func(t *txn) error { return change(t, id, f) })
 }

@@ -38,6 +38,7 @@ type model struct {
 	reborn  int
 	forced  int
 	size    int // of bodies, below
+	most    int // records an Append, at
 }
 
 type fate uint8
@@ -79,10 +80,10 @@ func TestModel(t *testing.T) {
 			m := &model{
 				t: t, rnd: rand.New(rand.NewPCG(seed, 1)), dir: fast(t), options: change, lossy: name == "tight",
 				grade: map[uint64]detectors.Severity{}, held: map[int32]*uplink.Batch{}, lazy: map[int32]uplink.Batch{},
-				state: map[string]string{}, size: 600,
+				state: map[string]string{}, size: 600, most: 40,
 			}
 			if m.lossy {
-				m.size = 3000
+				m.size, m.most = 6000, 120
 			}
 			m.s = small(t, m.dir, change)
 			for range steps {
@@ -137,7 +138,7 @@ func (m *model) decide(b uplink.Batch, f fate) {
 
 func (m *model) append() {
 	var records []uplink.Record
-	for range 1 + m.rnd.IntN(40)*m.rnd.IntN(2) {
+	for range 1 + m.rnd.IntN(m.most)*m.rnd.IntN(2) {
 		seq := uint64(len(m.records) + len(records) + 1) //nolint:gosec
 		r := uplink.Record{Epoch: m.s.Epoch(), Seq: seq, Alarm: seq, State: uplink.Raised, Time: time.Now().UnixNano(), Device: "gw", Source: "/acme/gw", Type: "raised", Subject: "x"}
 		r.Severity = detectors.Low + detectors.Severity(m.rnd.IntN(2)) //nolint:gosec

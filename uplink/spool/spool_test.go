@@ -240,6 +240,11 @@ func TestRingRollsAndShrinks(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	_ = s.Close()
+	s = small(t, s.dir)
+	if s.done.first < n/chunkBits || len(s.done.chunks) > 1 {
+		t.Errorf("what is done takes %d chunks from %d on", len(s.done.chunks), s.done.first)
+	}
 	names, _ := filepath.Glob(filepath.Join(s.dir, "*.db"))
 	info, err := os.Stat(names[0])
 	if err != nil || len(names) != 1 || info.Size() > minFileBytes {

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"tocsin/agent/certs"
 	"tocsin/agent/config"
 	"tocsin/sensors"
 )
@@ -21,7 +24,34 @@ func check(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := checkCertificates(cfg); err != nil {
+		return err
+	}
 	return describeConfig(c.Out, cfg)
+}
+
+// checkCertificates says which certificate is missing, does not fit or is out of
+// date. The agent itself starts all the same: the file may be mended, or the
+// clock set, while it runs.
+func checkCertificates(cfg *config.Config) error {
+	at, trusted := clock()
+	if !trusted {
+		at = time.Time{}
+	}
+	var wrong []error
+	check := func(t *config.TLS, path ...string) {
+		if t == nil {
+			return
+		}
+		if err := (certs.Files{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName}).Check(at); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", cfg.Where(append(path, "tls")...), err))
+		}
+	}
+	check(cfg.Kafka.TLS, "kafka")
+	for _, name := range sortedKeys(cfg.MQTT) {
+		check(cfg.MQTT[name].TLS, "mqtt", name)
+	}
+	return errors.Join(wrong...)
 }
 
 // describeConfig says in words what will be read, judged and sent.
@@ -40,7 +70,7 @@ func describeConfig(to io.Writer, cfg *config.Config) error {
 		for _, c := range s.Channels() {
 			names = append(names, c.Name)
 		}
-		p.line("read      %s: %s", s.Name, few(names, "channels that it finds"))
+		p.line("read      %s: %s", s.Name, few(append(names, found(cfg, s.Name)...)))
 	}
 	for i := range queue.NumChannels() {
 		w := watch(cfg, queue.Channel(sensors.ChannelID(i)))
@@ -50,19 +80,34 @@ func describeConfig(to io.Writer, cfg *config.Config) error {
 		}
 		p.line("judge     %s %s: %s", w.Channel.Name, unitOr(w.Channel.Unit), strings.Join(methods, ", "))
 	}
-	p.line("learn     %d readings of a channel before its learned detectors may alarm; at most %s false alarm a channel", cfg.Detect.Learn, cfg.Detect.FalseAlarms)
+	p.line("learn     %d readings of a channel before its learned detectors may alarm; false alarms of a channel: at most %s", cfg.Detect.Learn, cfg.Detect.FalseAlarms)
 	p.line("keep      up to %s in %s, written every %s", cfg.Spool.MaxSize, cfg.Spool.Dir, cfg.Spool.Commit)
 	p.line("send      to topic %s at %s, %s", cfg.Kafka.Events, strings.Join(cfg.Kafka.Brokers, ", "), security(cfg))
 	return p.err
 }
 
+// found names what a source finds only when it reads.
+func found(cfg *config.Config, source string) (names []string) {
+	kind, name, _ := strings.Cut(source, ".")
+	switch kind {
+	case "mqtt":
+		for _, t := range cfg.MQTT[name].Topics {
+			if t.Dynamic() {
+				names = append(names, t.Channel+" as found")
+			}
+		}
+	case "csv":
+		if len(cfg.CSV[name].Columns) == 0 {
+			names = append(names, "every column of numbers in "+cfg.CSV[name].Path)
+		}
+	}
+	return names
+}
+
 // few names the first of many.
-func few(names []string, none string) string {
+func few(names []string) string {
 	const most = 6
-	switch {
-	case len(names) == 0:
-		return none
-	case len(names) > most:
+	if len(names) > most {
 		return fmt.Sprintf("%d channels: %s …", len(names), strings.Join(names[:most], ", "))
 	}
 	return strings.Join(names, ", ")

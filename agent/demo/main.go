@@ -105,7 +105,6 @@ func demo(ctx context.Context, o options) (ok bool, err error) {
 	if s.broker, err = startBroker(); err != nil {
 		return false, err
 	}
-	defer s.broker.server.Close() //nolint:errcheck // the process ends
 	if s.kafka, err = startCluster(); err != nil {
 		return false, err
 	}

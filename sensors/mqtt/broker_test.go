@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,14 +95,28 @@ func embedded(t testing.TB, addr string, h *hook) *mochi.Server {
 	if err := s.Serve(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { kill(s) })
+	t.Cleanup(func() {
+		for end := time.Now().Add(50 * time.Millisecond); atomic.LoadInt64(&s.Info.ClientsConnected) > 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		kill(s)
+	})
 	return s
 }
 
-// kill closes a broker, unless that was done already.
+// kill closes a broker. Its Close panics the second time, and it may lock itself
+// up when a client leaves at the same moment: it is left behind then.
 func kill(s *mochi.Server) {
-	defer func() { _ = recover() }() // its second Close panics
-	_ = s.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		_ = s.Close()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+	}
 }
 
 func newBroker(t testing.TB) *broker {
@@ -371,12 +386,12 @@ func TestContract(t *testing.T) {
 		b := newBroker(t)
 		return b, newSender(t, "tcp://"+b.addr, nil), b.options(1)
 	}
-	for _, l := range []layout{jsonLayout("JSON, QoS 0", 0), jsonLayout("JSON, QoS 1", 1), jsonLayout("JSON, QoS 2", 2), wildcardLayout()} {
+	for _, l := range []layout{jsonLayout("JSON, QoS 0", 0), jsonLayout("JSON, QoS 1", 1), wildcardLayout()} {
 		l.suite(t, start)
 	}
 }
 
-// TLS and WebSockets carry the same readings.
+// TLS and WebSockets carry the same readings, and plain TCP those of QoS 2.
 func TestTransports(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate
 	defer web.Close()
@@ -385,9 +400,10 @@ func TestTransports(t *testing.T) {
 	client.RootCAs.AddCert(web.Certificate())
 	b := newBroker(t)
 	for scheme, listen := range map[string]func(listeners.Config) listeners.Listener{
-		"tls": func(c listeners.Config) listeners.Listener { return listeners.NewTCP(c) },
-		"ws":  func(c listeners.Config) listeners.Listener { return listeners.NewWebsocket(c) },
-		"wss": func(c listeners.Config) listeners.Listener { return listeners.NewWebsocket(c) },
+		"mqtt": func(c listeners.Config) listeners.Listener { return listeners.NewTCP(c) },
+		"tls":  func(c listeners.Config) listeners.Listener { return listeners.NewTCP(c) },
+		"ws":   func(c listeners.Config) listeners.Listener { return listeners.NewWebsocket(c) },
+		"wss":  func(c listeners.Config) listeners.Listener { return listeners.NewWebsocket(c) },
 	} {
 		free, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -396,7 +412,7 @@ func TestTransports(t *testing.T) {
 		addr := free.Addr().String()
 		_ = free.Close()
 		c := listeners.Config{ID: scheme, Address: addr}
-		if scheme != "ws" {
+		if scheme == "tls" || scheme == "wss" {
 			c.TLSConfig = server
 		}
 		l := listen(c)
@@ -405,14 +421,18 @@ func TestTransports(t *testing.T) {
 		}
 		go l.Serve(b.server.EstablishConnection)
 		t.Run(scheme, func(t *testing.T) {
-			o := b.options(1, value(scheme))
+			qos := byte(1)
+			if scheme == "mqtt" {
+				qos = 2
+			}
+			o := b.options(int(qos), value(scheme))
 			o.Broker, o.TLS = scheme+"://"+addr, client
 			b.get(func(h *hook) { h.filters, h.acked = nil, 0 })
 			r := sensortest.Start(t, source(t, o))
 			b.subscribed(t, 1)
 			pub := newSender(t, "tcp://"+b.addr, nil)
 			for i := range 50 {
-				pub.say(scheme, 1, fmt.Sprint(i))
+				pub.say(scheme, qos, fmt.Sprint(i))
 			}
 			r.Wait(t, 50, patience)
 			until(t, "acknowledged", func() bool { return b.complete() == 50 })

@@ -39,7 +39,7 @@ func (d *decoder) decode(rt *route, payload []byte, now int64) {
 		d.refused[f.reason()] += rt.scanned
 	}
 	for _, b := range rt.numbers {
-		d.number1(b, payload)
+		d.single(b, payload)
 	}
 	if len(rt.liners) > 0 {
 		if f := d.lines(rt, payload, now); f != sound {
@@ -55,8 +55,8 @@ func (f fault) reason() sensors.Reason {
 	return sensors.Malformed
 }
 
-// number1 decodes a payload that is one number.
-func (d *decoder) number1(b binding, payload []byte) {
+// single decodes a payload that is one number.
+func (d *decoder) single(b binding, payload []byte) {
 	v, ok := parseText(payload)
 	switch {
 	case !ok:

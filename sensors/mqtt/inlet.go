@@ -36,7 +36,7 @@ func (in *inlet) Read(b []byte) (int, error) {
 		}
 		n, err := in.Conn.Read(in.buf[:])
 		in.r, in.w = 0, n
-		if in.last = time.Now(); n < thick {
+		if in.last = time.Now(); n < len(in.buf) {
 			in.ack()
 		}
 		if n == 0 {

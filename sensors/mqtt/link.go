@@ -113,12 +113,13 @@ func (s *Source) subscribe(ctx context.Context, l *link) error {
 	}
 	if refused == len(s.filters) {
 		return fmt.Errorf("subscribe at %s to %s: the broker refused: allow this user to subscribe in the broker's access list (ACL)",
-			s.options.Broker, join1(s.filters))
+			s.options.Broker, texts(s.filters))
 	}
 	return nil
 }
 
-func join1(filters []filter) string {
+// texts is for messages.
+func texts(filters []filter) string {
 	var all []string
 	for _, f := range filters {
 		all = append(all, f.String())

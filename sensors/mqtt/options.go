@@ -39,7 +39,7 @@ type Topic struct {
 	Topic      string        // topic or filter with + and #
 	Format     string        // "json", "number" or "lines"; empty: json where Pointer or Each is set, else number
 	Pointer    string        // JSON Pointer (RFC 6901) to a number or an array of numbers, relative to Each
-	Each       string        // JSON Pointer to an array whose elements are read one by one; "/" + "" would be the member ""
+	Each       string        // JSON Pointer to an array whose elements are read one by one
 	Name       string        // lines: the name to take
 	Channel    string        // name; {1}, {2} … what the wildcards matched (/ in # as .), {name} a line's name
 	Unit       string        // UCUM

@@ -13,7 +13,7 @@ import (
 
 // lastJudged is how long a source that must stop waits for what it has offered
 // to be judged and acknowledged.
-const lastJudged = 1500 * time.Millisecond
+const lastJudged = time.Second
 
 // Source reads one broker. It implements sensors.Source.
 type Source struct {
@@ -126,9 +126,20 @@ func (s *Source) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.acks.connected(nil)
-	defer l.close()
-	s.log.Info("connected", "broker", s.options.Broker, "topics", join1(s.filters))
+	err = s.serve(ctx, l)
+	if ctx.Err() != nil {
+		s.taking.Store(false)
+		s.settle(l)
+	}
+	l.close()
+	s.acks.connected(nil)
+	return err
+}
+
+// serve subscribes and reads until ctx ends, the link is lost, or more waits for
+// the detectors than may.
+func (s *Source) serve(ctx context.Context, l *link) error {
+	s.log.Info("connected", "broker", s.options.Broker, "topics", texts(s.filters))
 	if err := s.subscribe(ctx, l); err != nil {
 		return err
 	}
@@ -138,12 +149,9 @@ func (s *Source) session(ctx context.Context) error {
 	case err := <-l.lost:
 		return s.lost(err)
 	case <-s.backlog.over:
-		s.taking.Store(false)
 		return s.catchUp(ctx, l)
 	case <-ctx.Done():
-		s.taking.Store(false)
-		s.settle(l)
-		return nil
+		return ctx.Err()
 	}
 }
 
@@ -156,8 +164,7 @@ func (s *Source) catchUp(ctx context.Context, l *link) error {
 		case err := <-l.lost:
 			return s.lost(err)
 		case <-ctx.Done():
-			s.settle(l)
-			return nil
+			return ctx.Err()
 		}
 	}
 	if err := s.flushed(ctx, l); err != nil {

@@ -112,7 +112,11 @@ func (b *strict) send(c net.Conn) {
 	}
 }
 
-func (b *strict) state() (connects, sent int) { b.mu.Lock(); defer b.mu.Unlock(); return b.connects, b.sent }
+func (b *strict) state() (connects, sent int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.connects, b.sent
+}
 
 // acknowledged is what the client has acknowledged, in order.
 func (b *strict) acknowledged() []uint16 {

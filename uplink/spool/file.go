@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -221,7 +220,3 @@ func BootID() string {
 	}
 	return strings.TrimSpace(string(id))
 }
-
-// pause is how long an acknowledged batch may wait for a transaction to be
-// deleted with.
-const pause = time.Second

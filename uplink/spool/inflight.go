@@ -62,6 +62,10 @@ func (t *txn) batch(f *flight) (uplink.Batch, error) {
 	return f.batch(records), nil
 }
 
+// pause is how long an acknowledged batch may wait for a transaction to be
+// deleted with.
+const pause = time.Second
+
 // Done implements uplink.Spool. The batch is deleted with the next transaction
 // of any kind, a second from now at the latest; if the process ends before, it
 // is in flight again and the broker knows it.

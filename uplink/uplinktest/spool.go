@@ -271,8 +271,12 @@ func inFlightStays(t *testing.T, b *bench) {
 
 func acknowledgedIsGone(t *testing.T, b *bench) {
 	b.append(t, b.alarms(detectors.Low, detectors.High)...)
-	b.done(t, b.take(t, only))
+	batch := b.take(t, only)
+	b.done(t, batch)
 	b.restart(t)
+	if err := b.Done(batch); !errors.Is(err, uplink.ErrNotInFlight) {
+		t.Errorf("acknowledged once more: %v", err)
+	}
 	if left := b.inFlight(t); len(left) != 0 {
 		t.Errorf("%d batches in flight after the acknowledgement", len(left))
 	}

@@ -33,6 +33,10 @@ const mostChannels = 20000
 // eventsWaiting bounds the events between judge and keeper.
 const eventsWaiting = 2048
 
+// diskReserve is disk space that the buffer leaves to others: under it the least
+// severe events are dropped rather than the whole gateway brought down.
+const diskReserve = 16 << 20
+
 // grace is the unit's TimeoutStopSec less two seconds.
 const grace = 28 * time.Second
 
@@ -123,7 +127,8 @@ func openSpool(cfg *config.Config, log *slog.Logger) (*spool.Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the buffer's folder: %w; set [spool] dir to a folder this user may write", err)
 	}
-	return spool.Open(dir, spool.Options{MaxBytes: int64(cfg.Spool.MaxSize), MaxAge: time.Duration(cfg.Spool.MaxAge), Log: log})
+	return spool.Open(dir, spool.Options{MaxBytes: int64(cfg.Spool.MaxSize), MaxAge: time.Duration(cfg.Spool.MaxAge),
+		Reserve: diskReserve, Clock: clock, Log: log})
 }
 
 func newSink(cfg *config.Config) (*kafka.Sink, error) {

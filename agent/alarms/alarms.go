@@ -64,6 +64,7 @@ type Settings struct {
 // Alarm is the life of one alarm, over and over. The zero Alarm is at rest.
 type Alarm struct {
 	id         uint64 // sequence of the record that raised it; 0 at rest
+	epoch      uint64 // of that sequence: the buffer may have had to take another since
 	severity   detectors.Severity
 	since      int64 // when it was raised
 	told       int64 // time of its newest event
@@ -144,7 +145,7 @@ func (b *Bell) begin(c *Channel, class Class, a *Alarm, f Finding) {
 		a.suppressed++
 		return
 	}
-	a.id, a.severity, a.since, a.quiet, a.last = b.next, s, f.Time, 0, f
+	a.id, a.epoch, a.severity, a.since, a.quiet, a.last = b.next, b.epoch, s, f.Time, 0, f
 	b.tell(c, class, a, f, uplink.Raised)
 }
 

@@ -127,7 +127,7 @@ func TestAlarmIsRestoredWithItsIdentity(t *testing.T) {
 		kept = append(kept, uplink.Entry{Key: k, Value: v})
 	}
 	after := newTower(Settings{Update: time.Minute})
-	after.next = 2
+	after.next, after.epoch = 2, 0xbeef // the buffer had to take another
 	a, err := Restore(kept).Alarm(after.channel.Name, Process)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,10 @@ func TestAlarmIsRestoredWithItsIdentity(t *testing.T) {
 	}
 	after.at(3, detectors.None)
 	if after.story() != "cleared high" || after.records[0].Alarm != 1 {
-		t.Errorf("told %q of alarm %d, want the clear of alarm 1", after.story(), after.records[0].Alarm)
+		t.Fatalf("told %q of alarm %d, want the clear of alarm 1", after.story(), after.records[0].Alarm)
+	}
+	if want := `"alarm_id":"gw-1.000000000000feed.1"`; !strings.Contains(string(after.records[0].Body), want) {
+		t.Errorf("the clear does not carry %s: %s", want, after.records[0].Body)
 	}
 }
 

@@ -24,7 +24,7 @@ func (b *Bell) appendBody(to []byte, r *uplink.Record, c *Channel, class Class, 
 		to = appendString(appendKey(to, key), value)
 	}
 	to = append(to, '{')
-	text("alarm_id", uplink.ID(r.Device, r.Epoch, r.Alarm))
+	text("alarm_id", uplink.ID(r.Device, a.epoch, a.id))
 	text("state", r.State.String())
 	text("class", class.String())
 	text("severity", a.severity.String())

@@ -14,8 +14,8 @@ import (
 // stateVersion changes when the bytes below do; other versions are refused.
 const stateVersion = 1
 
-// stateSize: version, severity, status, reason, then six 64-bit numbers.
-const stateSize = 4 + 6*8
+// stateSize: version, severity, status, reason, then seven 64-bit numbers.
+const stateSize = 4 + 7*8
 
 func stateKey(channel string, c Class) string { return classNames[c] + "/" + channel }
 
@@ -25,7 +25,7 @@ func stateKey(channel string, c Class) string { return classNames[c] + "/" + cha
 func (a *Alarm) appendState(to []byte) []byte {
 	to = append(to, stateVersion, byte(a.severity), byte(a.last.Traits.Status), byte(a.last.Verdict.Reason))
 	for _, n := range [...]uint64{a.id, uint64(a.since), uint64(a.told), math.Float64bits(a.last.Value),
-		math.Float64bits(a.last.Verdict.Low), math.Float64bits(a.last.Verdict.High)} {
+		math.Float64bits(a.last.Verdict.Low), math.Float64bits(a.last.Verdict.High), a.epoch} {
 		to = binary.LittleEndian.AppendUint64(to, n)
 	}
 	return append(to, a.last.Traits.Name...)
@@ -36,7 +36,7 @@ func (a *Alarm) parseState(b []byte) error {
 		return fmt.Errorf("%d bytes of version %d, want version %d", len(b), first(b), stateVersion)
 	}
 	n := func(i int) uint64 { return binary.LittleEndian.Uint64(b[4+8*i:]) }
-	*a = Alarm{id: n(0), severity: detectors.Severity(b[1]), since: int64(n(1)), told: int64(n(2))}
+	*a = Alarm{id: n(0), severity: detectors.Severity(b[1]), since: int64(n(1)), told: int64(n(2)), epoch: n(6)}
 	if a.severity > detectors.Critical || b[2] > byte(detectors.MaintenanceRequired) || b[3] > byte(detectors.NothingArrives) || a.id == 0 {
 		*a = Alarm{}
 		return fmt.Errorf("severity %d, status %d, reason %d: out of bounds", b[1], b[2], b[3])

@@ -379,7 +379,7 @@ func TestCloseLosesNothing(t *testing.T) {
 		for _, w := range q.Writers() {
 			ledger(t, w)
 		}
-		if _, err := q.Take(nil); err != io.EOF || !q.Idle() {
+		if _, err := q.Take(nil); !errors.Is(err, io.EOF) || !q.Idle() {
 			t.Fatalf("after the end: %v, idle %v", err, q.Idle())
 		}
 	}

@@ -17,7 +17,7 @@ func murmur2(key string) int32 {
 		m = 0x5bd1e995
 		r = 24
 	)
-	h := uint32(0x9747b28c) ^ uint32(len(key)) //nolint:gosec // the hash is of the length mod 2³²
+	h := uint32(0x9747b28c) ^ uint32(len(key))
 	for ; len(key) >= 4; key = key[4:] {
 		k := uint32(key[0]) | uint32(key[1])<<8 | uint32(key[2])<<16 | uint32(key[3])<<24
 		k *= m
@@ -36,5 +36,5 @@ func murmur2(key string) int32 {
 	}
 	h ^= h >> 13
 	h *= m
-	return int32(h ^ h>>15) //nolint:gosec // Java's int: the bits are the value
+	return int32(h ^ h>>15)
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -140,7 +141,7 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 		return nil, &Error{File: key, Problem: "the private key is encrypted", Cure: "decrypt it: openssl pkey -in " + key + " -out plain.key", Err: err}
 	case !hasBlock(private, "PRIVATE KEY"):
 		return nil, missing(key, private, "PRIVATE KEY")
-	case bytes.Contains([]byte(err.Error()), []byte("does not match")):
+	case strings.Contains(err.Error(), "does not match"):
 		return nil, &Error{File: key, Problem: "this key is not the one of the certificate " + cert,
 			Cure: "name the key that the certificate was requested with", Err: err}
 	}
@@ -154,7 +155,7 @@ func hasBlock(text []byte, kind string) bool {
 		if block, text = pem.Decode(text); block == nil {
 			return false
 		}
-		if bytes.HasSuffix([]byte(block.Type), []byte(kind)) {
+		if strings.HasSuffix(block.Type, kind) {
 			return true
 		}
 	}

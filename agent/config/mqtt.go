@@ -52,7 +52,7 @@ func (l *loader) broker(m *MQTT, path []string) {
 	at, shown := l.at(join(path, "broker")...), l.shown(l.root.child(join(path, "broker")...))
 	scheme, rest, found := strings.Cut(m.Broker, "://")
 	if !found {
-		scheme, rest = "tcp", m.Broker
+		rest = m.Broker
 		l.fail(at, fmt.Sprintf("write %q, or tls:// where the broker is encrypted", "tcp://"+withPort(hostOf(rest), "1883")), "%q does not say how to connect", shown)
 		return
 	}

@@ -98,13 +98,13 @@ func fieldSchema(f reflect.StructField, defs map[string]object) object {
 		o = append(o, member{"enum", strings.Split(enum, ",")})
 	}
 	if value, ok := f.Tag.Lookup("default"); ok {
-		var any any = value
+		var v any = value
 		if k := wanted(f.Type); k == integer || k == number {
-			any = json.Number(value)
+			v = json.Number(value)
 		} else if k == boolean {
-			any = value == "true"
+			v = value == "true"
 		}
-		o = append(o, member{"default", any})
+		o = append(o, member{"default", v})
 	}
 	return append(object{{"description", doc}}, o...)
 }

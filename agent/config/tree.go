@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -194,7 +193,7 @@ func (b *builder) keyValue(e *unstable.Node, t *node, depth int) {
 // afterEquals skips from the end of a key to its value: the parser does not say
 // where a list begins.
 func (b *builder) afterEquals(from, to int) int {
-	for from < to && bytes.IndexByte([]byte(" \t="), b.loader.doc.text[from]) >= 0 {
+	for from < to && strings.IndexByte(" \t=", b.loader.doc.text[from]) >= 0 {
 		from++
 	}
 	return from

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,9 @@ func (c *child) kill() error {
 	if err := c.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("kill the agent: %w", err)
 	}
-	<-c.exited
+	if err := <-c.exited; err == nil {
+		return errors.New("the agent stopped by itself before it could be killed")
+	}
 	return nil
 }
 
@@ -119,7 +122,7 @@ func (c *child) measure() (u usage, err error) {
 	}
 	// The name in brackets may hold anything; user and system time are the
 	// 12th and 13th field after it, in hundredths of a second (proc(5)).
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	for _, f := range fields[11:13] {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {

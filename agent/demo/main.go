@@ -100,7 +100,7 @@ func demo(ctx context.Context, o options) (ok bool, err error) {
 		return false, fmt.Errorf("make a folder for the demonstration: %w", err)
 	}
 	if !o.keep {
-		defer os.RemoveAll(s.dir) //nolint:errcheck // a temporary folder
+		defer os.RemoveAll(s.dir)
 	}
 	if s.broker, err = startBroker(); err != nil {
 		return false, err

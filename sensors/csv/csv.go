@@ -165,7 +165,7 @@ func (p *pass) run(ctx context.Context) error {
 		case errors.Is(err, ErrBadRow):
 			p.refuseRow(sensors.Malformed)
 			err = nil
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		}
 		if err != nil {

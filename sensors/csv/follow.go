@@ -3,6 +3,7 @@ package csv
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -100,7 +101,7 @@ func (s *Source) enter(f *os.File, info fs.FileInfo) (int64, error) {
 	}
 	end := info.Size()
 	last := make([]byte, min(end, longestLine))
-	if _, err := f.ReadAt(last, end-int64(len(last))); err != nil && err != io.EOF {
+	if _, err := f.ReadAt(last, end-int64(len(last))); err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
 	}
 	offset := end - int64(len(last)) + int64(bytes.LastIndexByte(last, '\n')) + 1
@@ -132,7 +133,7 @@ func (t *tail) Read(p []byte) (int, error) {
 		if n > 0 {
 			return n, t.ctx.Err()
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 		if t.over {

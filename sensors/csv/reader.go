@@ -92,7 +92,7 @@ func (r *Reader) readHeader() error {
 		line, err = r.line()
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return fmt.Errorf("read the header: the input is empty: %w", io.ErrUnexpectedEOF)
 	case err != nil:
 		return fmt.Errorf("read the header: %w", err)
@@ -179,7 +179,7 @@ func (r *Reader) Read(values []float64) (t int64, raw string, err error) {
 	for err == nil && len(line) == 0 {
 		line, err = r.line()
 	}
-	if err != nil && err != ErrTooLong {
+	if err != nil && !errors.Is(err, ErrTooLong) {
 		return 0, "", err
 	}
 	cell, rest, ok := next(line, r.separator)
@@ -249,11 +249,11 @@ func (r *Reader) line() ([]byte, error) {
 	}
 	line, err := r.in.ReadSlice('\n')
 	r.offset += int64(len(line))
-	r.partial = err == io.EOF
+	r.partial = errors.Is(err, io.EOF)
 	switch {
-	case err == bufio.ErrBufferFull:
+	case errors.Is(err, bufio.ErrBufferFull):
 		return r.begun(line)
-	case err == io.EOF && len(line) > 0:
+	case errors.Is(err, io.EOF) && len(line) > 0:
 	case err != nil:
 		return nil, err
 	}
@@ -267,10 +267,10 @@ func (r *Reader) begun(line []byte) ([]byte, error) {
 	for {
 		more, err := r.in.ReadSlice('\n')
 		r.offset += int64(len(more))
-		if err == nil || err == io.EOF {
+		if err == nil || errors.Is(err, io.EOF) {
 			return start, ErrTooLong
 		}
-		if err != bufio.ErrBufferFull {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return nil, err
 		}
 	}

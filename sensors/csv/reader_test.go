@@ -24,7 +24,7 @@ func read(t *testing.T, text string) []string {
 	for {
 		at, raw, err := r.Read(values)
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return rows
 		case errors.Is(err, ErrBadRow):
 			for name, e := range map[string]error{"ragged": ErrRagged, "long": ErrTooLong, "time": ErrBadTime, "number": ErrNotNumber} {
@@ -130,7 +130,7 @@ func TestLockstep(t *testing.T) {
 		}
 	}
 	close(write)
-	if _, _, err := r.Read(values); err != io.EOF {
+	if _, _, err := r.Read(values); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }
@@ -208,7 +208,7 @@ func answers(t *testing.T, in io.Reader) (all []string) {
 	values := make([]float64, len(r.Header())-1)
 	for end := time.Now().Add(10 * time.Second); ; {
 		at, raw, err := r.Read(values)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil && !errors.Is(err, ErrBadRow) || time.Now().After(end) {

@@ -75,7 +75,7 @@ type broker struct {
 	proxy  *proxy
 }
 
-var quietLog = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quietLog = slog.New(slog.DiscardHandler)
 
 // embedded starts a broker at addr, ":0" style.
 func embedded(t testing.TB, addr string, h *hook) *mochi.Server {

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"math"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -328,7 +329,7 @@ func unescape(to, b []byte) []byte {
 			continue
 		}
 		if b[1] != 'u' {
-			if i := bytes.IndexByte([]byte("bfnrt"), b[1]); i >= 0 {
+			if i := strings.IndexByte("bfnrt", b[1]); i >= 0 {
 				to = append(to, "\b\f\n\r\t"[i])
 			} else {
 				to = append(to, b[1])

@@ -90,16 +90,16 @@ func (t *txn) noteOpen(b *block) error {
 // are, so that they stay in order and none waits below a later one.
 func (t *txn) promote(grade map[uint64]detectors.Severity) error {
 	for _, low := range severities()[1:] {
-		from, any := uint64(0), false
+		from, found := uint64(0), false
 		for alarm, g := range grade {
 			if o, ok := t.open[alarm]; ok && o.severity == low && g > low {
-				if !any || o.from < from {
+				if !found || o.from < from {
 					from = o.from
 				}
-				any = true
+				found = true
 			}
 		}
-		if !any {
+		if !found {
 			continue
 		}
 		if err := t.promoteFrom(low, from, grade); err != nil {
@@ -132,11 +132,11 @@ func (t *txn) promoteFrom(low detectors.Severity, from uint64, grade map[uint64]
 		}
 	}
 	for g, records := range rising {
-		if err := t.move(detectors.Severity(g), records, was); err != nil { //nolint:gosec // an index
+		if err := t.move(detectors.Severity(g), records, was); err != nil {
 			return err
 		}
 		for i := range records {
-			if err := t.remember(records[i].Seq, detectors.Severity(g)); err != nil { //nolint:gosec
+			if err := t.remember(records[i].Seq, detectors.Severity(g)); err != nil {
 				return err
 			}
 		}

@@ -63,8 +63,8 @@ func (s *Spool) check(records []uplink.Record) error {
 		switch {
 		case r.Epoch != s.epoch:
 			return fmt.Errorf("event %d has epoch %x, the buffer's is %x: ask Epoch", i, r.Epoch, s.epoch)
-		case r.Seq != s.next+uint64(i): //nolint:gosec // an index
-			return fmt.Errorf("event %d has sequence %d, not %d: ask NextSeq", i, r.Seq, s.next+uint64(i)) //nolint:gosec
+		case r.Seq != s.next+uint64(i):
+			return fmt.Errorf("event %d has sequence %d, not %d: ask NextSeq", i, r.Seq, s.next+uint64(i))
 		case !valid(r.State, r.Severity):
 			return fmt.Errorf("event %d has state %d and severity %d: no such", i, r.State, r.Severity)
 		case r.Alarm == 0 || r.Alarm > r.Seq || r.State == uplink.Raised && r.Alarm != r.Seq:
@@ -92,7 +92,7 @@ func (t *txn) store(records []uplink.Record) error {
 	}
 	t.next += uint64(len(records))
 	for severity, records := range shelves {
-		if _, err := t.addAll(detectors.Severity(severity), records); err != nil { //nolint:gosec // an index
+		if _, err := t.addAll(detectors.Severity(severity), records); err != nil {
 			return err
 		}
 	}

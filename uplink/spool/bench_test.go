@@ -17,10 +17,10 @@ import (
 // event is one of about 330 bytes, of the kind the agent makes.
 func event(rnd *rand.Rand, epoch, seq uint64) uplink.Record {
 	machine := "pump" + strconv.Itoa(rnd.IntN(20))
-	severity := detectors.Low + detectors.Severity(rnd.IntN(2)) //nolint:gosec
+	severity := detectors.Low + detectors.Severity(rnd.IntN(2))
 	value := 2 + 8*rnd.Float64()
 	return uplink.Record{
-		Epoch: epoch, Seq: seq, Alarm: seq, State: uplink.Raised, Severity: severity, Time: 1_795_000_000_000_000_000 + int64(seq)*7_000_000, //nolint:gosec
+		Epoch: epoch, Seq: seq, Alarm: seq, State: uplink.Raised, Severity: severity, Time: 1_795_000_000_000_000_000 + int64(seq)*7_000_000,
 		Device: "gw-0042", Source: "/acme/plant3/press-shop/line1/gw-0042", Type: "tocsin.alarm.raised.v1",
 		Subject: machine + ".vibration", Key: "acme/plant3/press-shop/line1/" + machine,
 		Body: fmt.Appendf(nil, `{"alarm_id":%q,"state":"raised","severity":%q,"machine":%q,"channel":"%s.vibration","value":%.3f,"unit":"mm/s","expected":{"low":%.2f,"high":%.2f},"score":%.3f,"detector":"ewma","since":"2026-11-23T12:%02d:%02d.%03dZ","quality":"good","message":"%s.vibration has shifted up","seq":%d}`,
@@ -32,8 +32,8 @@ func events(s *Spool, rnd *rand.Rand, n int) []uplink.Record {
 	records := make([]uplink.Record, n)
 	epoch, next := s.Epoch(), s.NextSeq()
 	for i := range records {
-		records[i] = event(rnd, epoch, next+uint64(i)) //nolint:gosec
-		if i%2 == 1 {                                  // raised and cleared: no alarm stays open
+		records[i] = event(rnd, epoch, next+uint64(i))
+		if i%2 == 1 { // raised and cleared: no alarm stays open
 			records[i].Alarm, records[i].State, records[i].Severity = records[i-1].Seq, uplink.Cleared, records[i-1].Severity
 		}
 	}

@@ -55,7 +55,7 @@ func newBlock(severity detectors.Severity, records []uplink.Record) *block {
 	intern := func(s string) uint32 {
 		i, ok := index[s]
 		if !ok {
-			i = uint32(len(b.strings)) //nolint:gosec // at most 5 × maxRecords
+			i = uint32(len(b.strings))
 			s = strings.Clone(s)
 			index[s], b.strings = i, append(b.strings, s)
 		}
@@ -66,7 +66,7 @@ func newBlock(severity detectors.Severity, records []uplink.Record) *block {
 		b.metas[i] = meta{
 			seq: r.Seq, alarm: r.Alarm, epoch: r.Epoch, time: r.Time, state: r.State, severity: r.Severity,
 			device: intern(r.Device), source: intern(r.Source), kind: intern(r.Type), subject: intern(r.Subject), key: intern(r.Key),
-			offset: uint32(len(b.bodies)), size: uint32(len(r.Body)), //nolint:gosec // at most maxBodies each
+			offset: uint32(len(b.bodies)), size: uint32(len(r.Body)),
 		}
 		b.bodies = append(b.bodies, r.Body...)
 	}

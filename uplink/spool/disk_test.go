@@ -40,7 +40,7 @@ func TestDiskFull(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "max_size") {
 		t.Fatalf("full disk: %v", err)
 	}
-	if n := count(t, s); n != stored || s.NextSeq() != uint64(stored)+1 { //nolint:gosec // positive
+	if n := count(t, s); n != stored || s.NextSeq() != uint64(stored)+1 {
 		t.Fatalf("%d events, next %d; %d were stored", n, s.NextSeq(), stored)
 	}
 	b := next(t, s)
@@ -181,7 +181,7 @@ func TestMissingFileIsCounted(t *testing.T) {
 	}
 	s = small(t, dir)
 	st := s.Stats()
-	if st.Lost() == 0 || st.Lost() != st.Appended-st.Waiting() || st.Appended != all || uint64(count(t, s)) != st.Waiting() { //nolint:gosec // a count
+	if st.Lost() == 0 || st.Lost() != st.Appended-st.Waiting() || st.Appended != all || uint64(count(t, s)) != st.Waiting() {
 		t.Errorf("%+v", st)
 	}
 	if len(st.InFlight) != 0 {

@@ -62,7 +62,8 @@ func (s *Spool) over(need int64) (Reason, bool) {
 	if s.o.Reserve <= 0 || syscall.Statfs(s.dir, &disk) != nil {
 		return Disk, false
 	}
-	return Disk, int64(disk.Bavail)*int64(disk.Bsize) < s.o.Reserve //nolint:gosec,unconvert // their types differ by architecture
+	size := int64(disk.Bsize) //nolint:unconvert // an int32 on 32-bit ARM
+	return Disk, int64(disk.Bavail)*size < s.o.Reserve
 }
 
 // dropAged drops what became too old, from time to time.

@@ -46,10 +46,10 @@ func (f *file) live() (n int64) {
 func (f *file) share() float64 { return float64(f.live()) / float64(max(f.filed, 1)) }
 
 func (f *file) encode() []byte {
-	raw := binary.AppendUvarint(nil, uint64(f.filed)) //nolint:gosec // counts are never negative
-	raw = binary.AppendUvarint(raw, uint64(f.bytes))  //nolint:gosec
+	raw := binary.AppendUvarint(nil, uint64(f.filed))
+	raw = binary.AppendUvarint(raw, uint64(f.bytes))
 	for _, s := range f.shelves[detectors.Low:] {
-		raw = binary.AppendUvarint(raw, uint64(s.live)) //nolint:gosec
+		raw = binary.AppendUvarint(raw, uint64(s.live))
 		raw = binary.AppendUvarint(raw, s.first)
 		raw = binary.AppendUvarint(raw, s.last)
 	}
@@ -58,9 +58,9 @@ func (f *file) encode() []byte {
 
 func (f *file) decode(raw []byte) error {
 	r := reader{rest: raw}
-	f.filed, f.bytes = int64(r.uvarint()), int64(r.uvarint()) //nolint:gosec // checked
+	f.filed, f.bytes = int64(r.uvarint()), int64(r.uvarint())
 	for i := range f.shelves[detectors.Low:] {
-		f.shelves[int(detectors.Low)+i] = shelf{int64(r.uvarint()), r.uvarint(), r.uvarint()} //nolint:gosec
+		f.shelves[int(detectors.Low)+i] = shelf{int64(r.uvarint()), r.uvarint(), r.uvarint()}
 	}
 	if r.bad || len(r.rest) > 0 || f.live() < 0 {
 		return fmt.Errorf("%w: what is in file %d", errDamaged, f.number)

@@ -55,10 +55,10 @@ func (f *flight) encode() []byte {
 	raw = binary.AppendUvarint(raw, uint64(len(f.members)))
 	var last member
 	for _, m := range f.members {
-		raw = binary.AppendVarint(raw, int64(m.seq-last.seq)) //nolint:gosec // differences wrap and come back
+		raw = binary.AppendVarint(raw, int64(m.seq-last.seq))
 		raw = binary.AppendUvarint(raw, m.seq-m.alarm)
-		raw = binary.AppendVarint(raw, int64(m.file-last.file))   //nolint:gosec
-		raw = binary.AppendVarint(raw, int64(m.block-last.block)) //nolint:gosec
+		raw = binary.AppendVarint(raw, int64(m.file-last.file))
+		raw = binary.AppendVarint(raw, int64(m.block-last.block))
 		raw = append(raw, byte(m.severity))
 		last = m
 	}
@@ -69,19 +69,19 @@ func decodeFlight(id laneID, raw []byte) (*flight, error) {
 	r := reader{rest: raw}
 	f := &flight{Lane: uplink.Lane{Topic: id.topic, Partition: id.partition}}
 	f.Producer.ID = r.varint()
-	f.Producer.Epoch = int16(r.between(math.MinInt16, math.MaxInt16)) //nolint:gosec // bounded
-	f.Sequence = int32(r.between(0, math.MaxInt32))                   //nolint:gosec
-	f.Partitions = int32(r.between(1, math.MaxInt32))                 //nolint:gosec
+	f.Producer.Epoch = int16(r.between(math.MinInt16, math.MaxInt16))
+	f.Sequence = int32(r.between(0, math.MaxInt32))
+	f.Partitions = int32(r.between(1, math.MaxInt32))
 	f.since = time.Unix(0, r.varint())
 	f.ref = r.uvarint()
 	f.boot = string(r.bytes(r.uvarint()))
 	f.members = make([]member, r.count(5))
 	var last member
 	for i := range f.members {
-		last.seq += uint64(r.varint()) //nolint:gosec // wraps back
+		last.seq += uint64(r.varint())
 		last.alarm = last.seq - r.uvarint()
-		last.file += uint64(r.varint())  //nolint:gosec
-		last.block += uint64(r.varint()) //nolint:gosec
+		last.file += uint64(r.varint())
+		last.block += uint64(r.varint())
 		last.severity = detectors.Severity(r.byte())
 		if !valid(uplink.Raised, last.severity) || last.seq == 0 {
 			r.bad = true

@@ -17,7 +17,7 @@ func sample(n int) []uplink.Record {
 	rnd := rand.New(rand.NewPCG(1, 5))
 	records := make([]uplink.Record, n)
 	for i := range records {
-		records[i] = event(rnd, uint64(i/3)<<40, uint64(100+3*i)) //nolint:gosec // small
+		records[i] = event(rnd, uint64(i/3)<<40, uint64(100+3*i))
 		records[i].Severity = detectors.Low
 	}
 	return records

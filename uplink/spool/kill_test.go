@@ -107,7 +107,7 @@ type witness struct {
 }
 
 func (w *witness) round() {
-	child := exec.Command(os.Args[0], "-test.run=^TestKillChild$") //nolint:gosec // this program
+	child := exec.Command(os.Args[0], "-test.run=^TestKillChild$")
 	child.Env = append(os.Environ(), "SPOOL_KILL_DIR="+w.dir)
 	out, err := child.StdoutPipe()
 	if err == nil {
@@ -146,7 +146,7 @@ func (w *witness) hear(words []string) {
 		seqs = append(seqs, n)
 	}
 	lane, _ := strconv.Atoi(words[1])
-	p := int32(lane) //nolint:gosec // small
+	p := int32(lane)
 	switch words[0] {
 	case "storing":
 		w.storing = seqs

@@ -25,7 +25,7 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock the buffer: %w", err)
 	}
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(lockWait / 20) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a file descriptor
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			break
 		}

@@ -32,7 +32,6 @@ type model struct {
 	open    []uint64
 	held    map[int32]*uplink.Batch // in flight
 	lazy    map[int32]uplink.Batch  // acknowledged, perhaps not on disk yet
-	used    map[uint64]bool         // Refs
 	state   map[string]string
 	lossy   bool
 	reborn  int
@@ -57,7 +56,7 @@ const (
 )
 
 func (m *model) lane(p int32) uplink.Lane {
-	return uplink.Lane{Topic: "events", Partition: p, Partitions: modelLanes, Producer: uplink.Producer{ID: 7}, Sequence: int32(m.rnd.IntN(1000))} //nolint:gosec
+	return uplink.Lane{Topic: "events", Partition: p, Partitions: modelLanes, Producer: uplink.Producer{ID: 7}, Sequence: int32(m.rnd.IntN(1000))}
 }
 
 // TestModel does random things to a buffer and to the model. A failure prints
@@ -100,7 +99,7 @@ func TestModel(t *testing.T) {
 }
 
 func (m *model) step() {
-	p := int32(m.rnd.IntN(modelLanes)) //nolint:gosec
+	p := int32(m.rnd.IntN(modelLanes))
 	b := m.held[p]
 	switch n := m.rnd.IntN(100); {
 	case n < 40:
@@ -139,11 +138,11 @@ func (m *model) decide(b uplink.Batch, f fate) {
 func (m *model) append() {
 	var records []uplink.Record
 	for range 1 + m.rnd.IntN(m.most)*m.rnd.IntN(2) {
-		seq := uint64(len(m.records) + len(records) + 1) //nolint:gosec
+		seq := uint64(len(m.records) + len(records) + 1)
 		r := uplink.Record{Epoch: m.s.Epoch(), Seq: seq, Alarm: seq, State: uplink.Raised, Time: time.Now().UnixNano(), Device: "gw", Source: "/acme/gw", Type: "raised", Subject: "x"}
-		r.Severity = detectors.Low + detectors.Severity(m.rnd.IntN(2)) //nolint:gosec
+		r.Severity = detectors.Low + detectors.Severity(m.rnd.IntN(2))
 		if m.rnd.IntN(8) == 0 {
-			r.Severity = detectors.Low + detectors.Severity(m.rnd.IntN(4)) //nolint:gosec
+			r.Severity = detectors.Low + detectors.Severity(m.rnd.IntN(4))
 		}
 		r.Key = "machine" + strconv.Itoa(m.rnd.IntN(6))
 		if len(m.open) > 0 && m.rnd.IntN(3) > 0 {
@@ -192,7 +191,7 @@ func (m *model) due(p int32) []uint64 {
 	var seqs []uint64
 	for i, f := range m.fate {
 		if f == queued && uplink.Partition(m.records[i].Key, modelLanes) == p {
-			seqs = append(seqs, uint64(i)+1) //nolint:gosec
+			seqs = append(seqs, uint64(i)+1)
 		}
 	}
 	slices.SortFunc(seqs, func(a, b uint64) int {
@@ -329,7 +328,7 @@ func (m *model) compare() {
 	}
 	count := map[fate]uint64{}
 	for i, f := range m.fate {
-		seq := uint64(i) + 1 //nolint:gosec
+		seq := uint64(i) + 1
 		where := have[seq]
 		_, lazy := m.lazy[uplink.Partition(m.records[i].Key, modelLanes)]
 		switch {

@@ -55,17 +55,17 @@ func (r *reader) count(size int) int {
 		r.bad, r.rest = true, nil
 		return 0
 	}
-	return int(n) //nolint:gosec // bounded above
+	return int(n)
 }
 
 // index is a number below n.
 func (r *reader) index(n int) uint32 {
 	v := r.uvarint()
-	if v >= uint64(n) { //nolint:gosec // a length
+	if v >= uint64(n) {
 		r.bad = true
 		return 0
 	}
-	return uint32(v) //nolint:gosec // below n
+	return uint32(v)
 }
 
 // between is a number within bounds.

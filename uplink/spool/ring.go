@@ -221,7 +221,7 @@ func (s *Spool) tidy(numbers []uint64) error {
 func (t *txn) giveUp(f *file) error {
 	t.wrote = true
 	for severity := range f.shelves {
-		n := uint64(f.shelves[severity].live) //nolint:gosec // never negative
+		n := uint64(f.shelves[severity].live)
 		t.queued[severity] -= n
 		t.dropped[Missing][severity] += n
 		f.shelves[severity] = shelf{}

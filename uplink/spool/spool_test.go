@@ -294,7 +294,7 @@ func TestDeadLettersAreBounded(t *testing.T) {
 	s = small(t, dir)
 	seen := 0
 	err := s.Walk(func(r uplink.Record, where string) error {
-		if seen++; where != "dead: too large" || len(r.Body) != 100 || r.Body[0] != byte(r.Seq) { //nolint:gosec // small
+		if seen++; where != "dead: too large" || len(r.Body) != 100 || r.Body[0] != byte(r.Seq) {
 			t.Errorf("%s: %v", where, r)
 		}
 		return nil

@@ -48,7 +48,7 @@ func (s *Spool) Stats() Stats {
 	}
 	for why, n := range s.dropped {
 		if n != (perSeverity{}) {
-			st.Dropped[Reason(why)] = n //nolint:gosec // an index
+			st.Dropped[Reason(why)] = n
 		}
 	}
 	for _, f := range slices.Collect(maps.Values(s.flights)) {

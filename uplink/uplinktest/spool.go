@@ -80,7 +80,7 @@ func (b *bench) restart(t *testing.T) {
 func (b *bench) alarms(severities ...detectors.Severity) []uplink.Record {
 	records := make([]uplink.Record, len(severities))
 	for i, severity := range severities {
-		records[i] = Record(b.epoch, b.next+uint64(i), severity) //nolint:gosec // an index
+		records[i] = Record(b.epoch, b.next+uint64(i), severity)
 	}
 	return records
 }
@@ -98,7 +98,7 @@ func (b *bench) append(t *testing.T, records ...uplink.Record) []uplink.Record {
 func Record(epoch, seq uint64, severity detectors.Severity) uplink.Record {
 	return uplink.Record{
 		Epoch: epoch, Seq: seq, Alarm: seq, State: uplink.Raised, Severity: severity,
-		Time:   time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixNano() + int64(seq)*1e6, //nolint:gosec // small
+		Time:   time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixNano() + int64(seq)*1e6,
 		Device: "gw-0042", Source: "/acme/plant3/press-shop/line1/gw-0042",
 		Type: "tocsin.alarm.raised.v1", Subject: "pump1.vibration", Key: "acme/plant3/press-shop/line1/pump1",
 		Body: fmt.Appendf(nil, `{"seq":%d,"severity":%q,"value":%d.5}`, seq, severity, seq%97),

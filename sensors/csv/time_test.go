@@ -1,6 +1,7 @@
 package csv
 
 import (
+	"regexp"
 	"testing"
 	"time"
 )
@@ -69,6 +70,9 @@ func TestNoTimes(t *testing.T) {
 	}
 }
 
+// lenient is an hour of one digit, a zone of 24 hours or of 60 minutes.
+var lenient = regexp.MustCompile(`^.{11}[0-9]:|[+-](24:..|..:60)$`)
+
 // A calendar time that is taken means what the standard library says it means.
 func FuzzTime(f *testing.F) {
 	for _, s := range []string{"2026-11-23T14:55:06Z", "2026-11-23 14:55:06.5", "1795445706000", "-1.5", "1e9", "2026-11-23T14:55:06+01:00"} {
@@ -77,6 +81,9 @@ func FuzzTime(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		got, ok := automatic([]byte(s))
 		want, err := time.Parse(time.RFC3339Nano, s)
+		if lenient.MatchString(s) {
+			return // time.Parse takes it, RFC 3339 does not
+		}
 		if err == nil && inRange(want.Year()) && len(s) > 4 && (!ok || got != want.UnixNano()) && want.Year() != 1678 && want.Year() != 2261 {
 			t.Errorf("%q = %d, %v; want %d", s, got, ok, want.UnixNano())
 		}

@@ -43,7 +43,7 @@ func cure(err error, a address) string {
 		return "no answer: check the address and port, and that no firewall drops them"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		if a.secure {
-			return "the broker closed the connection: check that no other client uses this client_id"
+			return "the broker closed the connection: if it asks for a certificate check cert and key; check also that no other client uses this client_id"
 		}
 		return "the broker closed the connection: check that no other client uses this client_id, and that the port is not one for tls://"
 	}

@@ -78,6 +78,10 @@ type Alarm struct {
 // Active reports whether the alarm is raised and not yet cleared.
 func (a *Alarm) Active() bool { return a.id != 0 }
 
+// Last is the newest finding of an active alarm. After a restart it has value,
+// time, traits, reason and what was expected.
+func (a *Alarm) Last() Finding { return a.last }
+
 // Emit takes an event's record and the alarm state to be committed with it. It
 // may block: that is the street's back-pressure.
 type Emit func(r uplink.Record, state uplink.Entry)
@@ -160,9 +164,10 @@ func SeverityOf(v detectors.Verdict, t detectors.Traits) detectors.Severity {
 func severity(f Finding) detectors.Severity { return SeverityOf(f.Verdict, f.Traits) }
 
 // elapsed reports whether d has passed between two times of readings. A clock
-// that stepped back must not hold an alarm for ever: it counts as passed.
+// that stepped back by more than d must not hold an alarm for ever: it counts as
+// passed. A reading that is only late does not.
 func elapsed(from, to int64, d time.Duration) bool {
-	return to-from >= int64(d) || to < from
+	return to-from >= int64(d) || to-from <= -int64(d)
 }
 
 // tell makes the event, commits it to the street together with the alarm's new

@@ -82,6 +82,7 @@ func TestLifeOfAnAlarm(t *testing.T) {
 		{"cleared after a while without a finding", Settings{Update: time.Hour, Clear: 5 * time.Second},
 			[]moment{{1, high}, {2, no}, {6, high}, {7, no}, {11, no}, {12, no}}, "raised high, cleared high"},
 		{"a clock that steps back holds nothing", minute, []moment{{1000, high}, {1001, no}, {5, high}}, "raised high, cleared high, raised high"},
+		{"a late reading tells nothing again", minute, []moment{{100, high}, {99, high}, {98, high}}, "raised high"},
 		{"every finding is told where that is asked", Settings{}, []moment{{1, high}, {2, high}, {3, no}, {3, high}},
 			"raised high, updated high, cleared high, raised high"},
 	} {
@@ -207,8 +208,54 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+// An alarm that is withdrawn is not said to be back to normal: nobody knows.
+func TestWithdrawnAlarmIsNotCalledNormal(t *testing.T) {
+	tw := newTower(Settings{})
+	tw.at(10, detectors.High)
+	tw.Withdraw(&tw.channel, Process, &tw.alarm, 70e9)
+	tw.Withdraw(&tw.channel, Process, &tw.alarm, 71e9) // it is at rest: nothing to tell
+	if tw.story() != "raised high, cleared high" || tw.alarm.Active() || len(tw.state) != 0 {
+		t.Fatalf("told %q, active %v, %d states kept", tw.story(), tw.alarm.Active(), len(tw.state))
+	}
+	for _, want := range []string{`"message":"pump1.bearing_temp is not judged any more, its alarm is withdrawn after 1m0s"`, `"quality":"BadOutOfService"`} {
+		if !strings.Contains(string(tw.records[1].Body), want) {
+			t.Errorf("%s is not in %s", want, tw.records[1].Body)
+		}
+	}
+}
+
+// State of another version, or with a byte too few, is refused and not guessed at.
+func TestForeignStateIsRefused(t *testing.T) {
+	tw := newTower(Settings{})
+	tw.at(1, detectors.High)
+	good := tw.state["process/pump1.bearing_temp"]
+	for name, b := range map[string][]byte{"empty": {}, "short": good[:stateSize-1], "version": append([]byte{stateVersion + 1}, good[1:]...),
+		"severity": append([]byte{stateVersion, 9}, good[2:]...)} {
+		r := Restore([]uplink.Entry{{Key: "process/x", Value: b}})
+		if a, err := r.Alarm("x", Process); err == nil || a.Active() {
+			t.Errorf("%s: %v, active %v", name, err, a.Active())
+		}
+	}
+}
+
+// Whatever was restored and not asked for is an orphan, in each class.
+func TestOrphans(t *testing.T) {
+	r := Restore([]uplink.Entry{{Key: "process/a/b.c"}, {Key: "sensor/a/b.c"}, {Key: "process/kept"}, {Key: "nonsense/x"}})
+	if _, err := r.Alarm("kept", Process); err == nil {
+		t.Error("a state without bytes was taken")
+	}
+	channels, classes := r.Orphans()
+	got := map[Class]string{}
+	for i, c := range channels {
+		got[classes[i]] = c
+	}
+	if diff := cmp.Diff(map[Class]string{Process: "a/b.c", Sensor: "a/b.c"}, got); diff != "" || len(channels) != 2 {
+		t.Error(diff)
+	}
+}
+
 func TestNumberIsWrittenForPeople(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 87.2: "87.2", 0.0123456: "0.01235", -3.5: "-3.5", 1234.5: "1234", 99999: "99999",
+	for v, want := range map[float64]string{0: "0", 87.2: "87.2", 0.0123456: "0.01235", -3.5: "-3.5", math.Copysign(0, -1): "0", 1234.5: "1234", 99999: "99999",
 		1e-7: "1e-07", 2.5e9: "2.5e+09", 0.1 + 0.2: "0.3"} {
 		if got := Number(v); got != want {
 			t.Errorf("Number(%v) = %q, want %q", v, got, want)

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"tocsin/detectors"
+	"tocsin/sensors"
 	"tocsin/uplink"
 )
 
@@ -115,7 +116,10 @@ func message(s uplink.State, c *Channel, a *Alarm, f Finding) string {
 		unit = " " + c.Unit
 	}
 	value := Number(f.Value) + unit
-	if s == uplink.Cleared {
+	switch {
+	case s == uplink.Cleared && f.Quality == sensors.BadOutOfService:
+		return c.Name + " is not judged any more, its alarm is withdrawn after " + spell(f.Time-a.since)
+	case s == uplink.Cleared:
 		return c.Name + " is back to normal: " + value + " after " + spell(f.Time-a.since)
 	}
 	reason := f.Verdict.Reason
@@ -169,6 +173,7 @@ func Number(v float64) string {
 		return strconv.FormatFloat(v, 'g', 4, 64)
 	}
 	decimals := 0
+	v += 0 // no minus zero
 	for m := math.Abs(v); m < 1000 && decimals < 7 && m != 0; m *= 10 {
 		decimals++
 	}

@@ -95,6 +95,9 @@ func (r *Restored) Orphans() (channels []string, classes []Class) {
 	return channels, classes
 }
 
+// Any reports whether alarms are left that nothing has asked for.
+func (r *Restored) Any() bool { return len(r.byKey) > 0 }
+
 // Withdraw clears an alarm whose channel is no longer judged.
 func (b *Bell) Withdraw(c *Channel, class Class, a *Alarm, now int64) {
 	if !a.Active() {

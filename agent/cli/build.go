@@ -37,8 +37,9 @@ const eventsWaiting = 2048
 // severe events are dropped rather than the whole gateway brought down.
 const diskReserve = 16 << 20
 
-// grace is the unit's TimeoutStopSec less two seconds.
-const grace = 28 * time.Second
+// grace is the unit's TimeoutStopSec, 30 s, less two seconds and less the five
+// that a send under way has after it.
+const grace = 23 * time.Second
 
 // agent is a street that is built and not yet running, with what it holds open.
 type agent struct {
@@ -52,31 +53,35 @@ type agent struct {
 
 // build makes the street that a configuration describes. Nothing is contacted
 // yet: a sensor or a cluster that is down is found, told and retried later.
-func build(cfg *config.Config, log *slog.Logger) (a *agent, err error) {
-	a = &agent{config: cfg, log: log}
-	defer func() {
-		if err != nil {
-			a.close()
-		}
-	}()
-	if a.spool, err = openSpool(cfg, log); err != nil {
+func build(cfg *config.Config, log *slog.Logger) (*agent, error) {
+	a := &agent{config: cfg, log: log}
+	if err := a.build(); err != nil {
+		a.close()
 		return nil, err
 	}
-	if a.memory, err = pipeline.OpenMemory(cfg.Spool.Dir); err != nil {
-		log.Error("the detectors learn afresh and remember nothing", "error", err)
+	return a, nil
+}
+
+func (a *agent) build() (err error) {
+	cfg, log := a.config, a.log
+	if a.spool, err = openSpool(cfg, log); err != nil {
+		return err
+	}
+	if a.memory, err = pipeline.OpenMemory(cfg.Spool.Dir, log); err != nil {
+		log.Error("the detectors learn afresh and will remember nothing", "error", err)
 	}
 	if a.sink, err = newSink(cfg); err != nil {
-		return nil, err
+		return err
 	}
 	queue := sensors.NewQueue(max(cfg.Agent.Buffer/batchSamples, 4), batchSamples, mostChannels)
 	sources, err := newSources(cfg, queue, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keeper := pipeline.NewKeeper(a.spool, time.Duration(cfg.Spool.Commit), eventsWaiting, log)
 	judge, err := newJudge(a, queue, keeper.Emit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	forwarder := uplink.NewForwarder(a.spool, a.sink, forwarderOptions(cfg, log))
 	a.street = &pipeline.Street{
@@ -84,7 +89,7 @@ func build(cfg *config.Config, log *slog.Logger) (a *agent, err error) {
 		Forwarder: forwarder, Log: log, Grace: grace,
 		Empty: func() bool { return a.spool.Stats().Waiting() == 0 },
 	}
-	return a, nil
+	return nil
 }
 
 func newJudge(a *agent, queue *sensors.Queue, emit alarms.Emit) (*pipeline.Judge, error) {
@@ -96,7 +101,7 @@ func newJudge(a *agent, queue *sensors.Queue, emit alarms.Emit) (*pipeline.Judge
 	settings := alarms.Settings{Update: time.Duration(cfg.Alarms.Update), ReAlarm: time.Duration(cfg.Alarms.ReAlarm), Clear: time.Duration(cfg.Alarms.Clear)}
 	origin := alarms.Origin{Device: cfg.Site.Device, Site: sitePath(cfg), Source: sourcePath(cfg), Version: versionText(), Trusted: clockTrusted}
 	return &pipeline.Judge{
-		Queue: queue, Memory: a.memory, Log: a.log,
+		Queue: queue, Memory: a.memory, Log: a.log, Fixed: fixed(cfg),
 		Bell:     alarms.NewBell(settings, origin, a.spool.Epoch(), a.spool.NextSeq(), emit),
 		Restored: alarms.Restore(state),
 		Watch:    func(c sensors.Channel) pipeline.Watch { return watch(cfg, c) },

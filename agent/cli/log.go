@@ -3,21 +3,38 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 )
 
-// newLog writes to a terminal or a file with times. Under systemd the journal
-// has the time already and wants the priority as <n> before the line
-// (sd-daemon(3)).
+// newLog writes to a terminal or a file with times. The journal of systemd has
+// the time already and wants the priority as <n> before the line (sd-daemon(3)).
 func newLog(to io.Writer) *slog.Logger {
-	if os.Getenv("JOURNAL_STREAM") == "" {
+	if !isJournal(to) {
 		return slog.New(slog.NewTextHandler(to, nil))
 	}
 	line := &journalLine{to: to}
 	return slog.New(journal{line, slog.NewTextHandler(&line.buf, &slog.HandlerOptions{ReplaceAttr: withoutTime})})
+}
+
+// isJournal reports whether to is the stream that JOURNAL_STREAM names by device
+// and inode (systemd.exec(5)): a program started by a service inherits the
+// variable also where its output goes elsewhere.
+func isJournal(to io.Writer) bool {
+	f, ok := to.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", s.Dev, s.Ino)
 }
 
 func withoutTime(groups []string, a slog.Attr) slog.Attr {

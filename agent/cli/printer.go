@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"tocsin/agent/alarms"
-	"tocsin/sensors"
 )
 
 // printer writes lines until one fails, and keeps that error.
@@ -28,10 +27,3 @@ func quote(s string) string {
 }
 
 func eventSchema() []byte { return alarms.Schema() }
-
-func channelID(i int) sensors.ChannelID { return sensors.ChannelID(i) }
-
-// describeGone describes a channel that the configuration no longer names.
-func (a *agent) describeGone(name string) alarms.Channel {
-	return describe(a.config, sensors.Channel{Name: name})
-}

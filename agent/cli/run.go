@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"tocsin/agent/config"
@@ -23,7 +24,8 @@ func run(c *call) error {
 	log := newLog(c.Err)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	signal.Ignore(syscall.SIGHUP)
+	// Without the second, a restart of the journal that reads stderr would end the agent.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 
 	a, err := build(cfg, log)
 	if err != nil {
@@ -35,7 +37,6 @@ func run(c *call) error {
 	if err != nil {
 		log.Warn("status commands cannot ask this agent", "error", err)
 	}
-	a.withdrawGone()
 	log.Info("tocsin runs", "version", versionText(), "device", cfg.Site.Device, "config", cfg.Path, "sources", len(a.street.Sources),
 		"channels", a.street.Queue.NumChannels(), "queued", a.spool.Stats().Waiting())
 	served := make(chan struct{})
@@ -48,26 +49,19 @@ func run(c *call) error {
 	return nil
 }
 
-// withdrawGone clears the alarms of channels that the configuration no longer
-// names. While wildcards may still find a channel, its alarms wait for it.
-func (a *agent) withdrawGone() {
-	for _, m := range a.config.MQTT {
-		for _, t := range m.Topics {
-			if t.Dynamic() {
-				return
-			}
+// fixed says that no source finds channels while it runs.
+func fixed(cfg *config.Config) bool {
+	for _, m := range cfg.MQTT {
+		if slices.ContainsFunc(m.Topics, config.Topic.Dynamic) {
+			return false
 		}
 	}
-	for _, f := range a.config.CSV {
+	for _, f := range cfg.CSV {
 		if len(f.Columns) == 0 {
-			return
+			return false
 		}
 	}
-	have := map[string]bool{}
-	for i := range a.street.Queue.NumChannels() {
-		have[a.street.Queue.Channel(channelID(i)).Name] = true
-	}
-	a.street.Judge.Withdraw(func(name string) bool { return !have[name] }, a.describeGone)
+	return true
 }
 
 // schema prints a JSON Schema.
@@ -76,10 +70,10 @@ func schema(c *call) error {
 	if err != nil {
 		return err
 	}
-	print := map[string]func() []byte{"config": config.Schema, "event": eventSchema}
-	if len(words) == 0 || print[words[0]] == nil {
+	schemas := map[string]func() []byte{"config": config.Schema, "event": eventSchema}
+	if len(words) == 0 || schemas[words[0]] == nil {
 		return fmt.Errorf("say which schema: config or event: %w", errUsage)
 	}
-	_, err = c.Out.Write(print[words[0]]())
+	_, err = c.Out.Write(schemas[words[0]]())
 	return err
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"tocsin/agent/config"
-	"tocsin/detectors"
 	"tocsin/sensors/csv"
 )
 
@@ -68,14 +66,18 @@ func splitList(s string) []string {
 	if s == "" {
 		return nil
 	}
-	return strings.Split(s, ",")
+	list := strings.Split(s, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
 }
 
 // scoreRows writes one line a row, flushed before the next row is read.
 func (c *call) scoreRows(cfg *config.Config, in io.Reader, o scoring) error {
 	rows, err := csv.NewReader(in)
 	if err != nil {
-		return fmt.Errorf("read the header: %w", err)
+		return err
 	}
 	columns := rows.Header()[1:]
 	if err := known(columns, o); err != nil {
@@ -107,12 +109,17 @@ func (c *call) scoreRows(cfg *config.Config, in io.Reader, o scoring) error {
 		r := row{Time: raw, Top: "bad"}
 		if err != nil {
 			bad++
+			s.learned() // a bad row is one of the first N too
 		} else {
-			if n > 0 && t < last {
+			if n > bad && t < last {
 				back++
 			}
 			last = t
 			r = s.judge(t, raw, values)
+		}
+		if r.Top == "" { // nothing but text in it
+			bad++
+			r.Top = "bad"
 		}
 		r.write(out, o.jsonl)
 		if err := out.Flush(); err != nil {
@@ -133,12 +140,15 @@ func (o scoring) wants(name string) bool {
 	return (len(o.only) == 0 || slices.Contains(o.only, name)) && !slices.Contains(o.ignore, name)
 }
 
-// known refuses names that no column has.
+// known refuses names that no column has, and a choice of none.
 func known(columns []string, o scoring) error {
 	for _, name := range slices.Concat(o.only, o.ignore) {
 		if !slices.Contains(columns, name) {
 			return fmt.Errorf("there is no column %q; the file has %s: %w", name, strings.Join(columns, ", "), errUsage)
 		}
+	}
+	if !slices.ContainsFunc(columns, o.wants) {
+		return fmt.Errorf("--channels and --ignore leave no column to judge: %w", errUsage)
 	}
 	return nil
 }
@@ -169,100 +179,4 @@ func csvField(s string) string {
 		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 	}
 	return s
-}
-
-// rest is how many rows an alarm of a file that was not trained on keeps the
-// next from beginning: what is found meanwhile belongs to it.
-const rest = 90
-
-// beneath is the score of a row that is as anomalous as one that begins an
-// alarm, and begins none.
-const beneath = 0.499
-
-// scorer is the detectors of all channels of one machine.
-type scorer struct {
-	channels  []scored
-	trainRows int
-	rows      int
-	anomalous bool // the row before was
-	began     int  // row that began the newest alarm; 0 before the first
-}
-
-type scored struct {
-	name      string
-	column    int
-	detectors []detectors.Detector
-}
-
-func newScorer(cfg *config.Config, columns []string, o scoring) *scorer {
-	s := &scorer{trainRows: o.trainRows}
-	for i, name := range columns {
-		if !o.wants(name) {
-			continue
-		}
-		ch := scored{name: name, column: i}
-		w := watchRows(cfg, name, o.trainRows)
-		for _, d := range w.Detectors {
-			// A sensor's own fault is no anomaly of the machine.
-			if d.Traits().Status == detectors.Normal {
-				ch.detectors = append(ch.detectors, d)
-			}
-		}
-		s.channels = append(s.channels, ch)
-	}
-	return s
-}
-
-// judge is the worst of all channels. While the known rows last nothing is found.
-func (s *scorer) judge(t int64, raw string, values []float64) row {
-	r := row{Time: raw}
-	for _, ch := range s.channels {
-		if math.IsNaN(values[ch.column]) {
-			continue // a column of text
-		}
-		if r.Top == "" {
-			r.Top = ch.name
-		}
-		w := detectors.Window{Time: t, Arrived: t, Value: values[ch.column]}
-		for _, d := range ch.detectors {
-			v := d.Judge(w)
-			if v.Score > r.Score {
-				r.Score, r.Top = v.Score, ch.name
-			}
-			r.Change = r.Change || v.Change
-		}
-	}
-	if s.rows++; s.rows <= s.trainRows {
-		if s.rows == s.trainRows {
-			s.freeze()
-		}
-		r.Score, r.Change = 0, false
-	}
-	s.alarm(&r)
-	return r
-}
-
-// alarm decides between a row that begins an alarm, whose score reaches the
-// line, and one in which it goes on. Where normal rows were learned every
-// anomalous row reaches the line: what is normal does not move there.
-func (s *scorer) alarm(r *row) {
-	r.Anomaly = r.Score >= detectors.Line
-	if r.Anomaly && s.trainRows == 0 {
-		if s.anomalous || s.began > 0 && s.rows-s.began < rest {
-			r.Score = beneath
-		} else {
-			s.began = s.rows
-		}
-	}
-	s.anomalous = r.Anomaly
-}
-
-func (s *scorer) freeze() {
-	for _, ch := range s.channels {
-		for _, d := range ch.detectors {
-			if l, ok := d.(detectors.Learner); ok {
-				l.Freeze()
-			}
-		}
-	}
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -14,8 +16,6 @@ import (
 	"tocsin/uplink"
 	"tocsin/uplink/spool"
 )
-
-var errRefused = syscall.ECONNREFUSED
 
 // spoolCommand looks into the buffer. Where an agent runs it is asked; the files
 // are opened only when none does.
@@ -67,12 +67,31 @@ func askStatus(cfg *config.Config) (s status, err error) {
 
 // withSpool opens the files of an agent that does not run.
 func withSpool(c *call, cfg *config.Config, do func(*spool.Spool) error) (err error) {
+	if err := mayOpen(filepath.Join(cfg.Spool.Dir, "spool")); err != nil {
+		return err
+	}
 	s, err := openSpool(cfg, newLog(c.Err))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return do(s)
+}
+
+// mayOpen refuses what would leave files behind that the agent could not open
+// afterwards: a buffer begun, or written to, by root instead of the agent's user.
+func mayOpen(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no buffer in %s: no agent has run with this configuration yet", dir)
+	}
+	if err != nil {
+		return fmt.Errorf("look into the buffer: %w; run this as the agent's user", err)
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && owner.Uid != 0 {
+		return fmt.Errorf("the buffer in %s belongs to user %d: run this as that user, as in sudo -u '#%d' tocsin spool status", dir, owner.Uid, owner.Uid)
+	}
+	return nil
 }
 
 // dump writes one JSON line a record that waits or is dead.

@@ -98,7 +98,7 @@ func bySeverity(n [detectors.Critical + 1]uint64) map[string]uint64 {
 	by := map[string]uint64{}
 	for s, count := range n {
 		if count > 0 {
-			by[detectors.Severity(s).String()] = count //nolint:gosec // an index
+			by[detectors.Severity(s).String()] = count
 		}
 	}
 	return by

@@ -11,7 +11,6 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"tocsin/agent/config"
-	"tocsin/uplink"
 	"tocsin/uplink/kafka"
 )
 
@@ -27,6 +26,9 @@ func topics(c *call) error {
 	}
 	if len(words) == 0 || words[0] != "create" && words[0] != "check" {
 		return fmt.Errorf("say what to do: create or check: %w", errUsage)
+	}
+	if *partitions < 1 || *replicas < 1 {
+		return fmt.Errorf("--partitions %d --replicas %d: at least 1 of each: %w", *partitions, *replicas, errUsage)
 	}
 	cfg, err := config.Load(*file)
 	if err != nil {
@@ -55,7 +57,7 @@ func (c *call) createTopics(ctx context.Context, sink *kafka.Sink, wanted []kafk
 		case errors.Is(err, kafkago.TopicAlreadyExists):
 			p.line("%s is there already; tocsin topics check says whether it is right", t.Name)
 		case err != nil:
-			return withCure(err)
+			return err
 		default:
 			p.line("%s made", t.Name)
 		}
@@ -79,20 +81,11 @@ func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka
 		p.line("  %s", acl)
 	}
 	if err != nil {
-		return withCure(err)
+		return err
 	}
 	if len(found) > 0 {
 		return fmt.Errorf("%d settings are not as they should be", len(found))
 	}
 	p.line("the topics are right")
 	return p.err
-}
-
-// withCure adds what a person can do, where Kafka's answer tells.
-func withCure(err error) error {
-	var out uplink.Outcome
-	if errors.As(err, &out) && out.Cure != "" {
-		return fmt.Errorf("%w; %s", err, out.Cure)
-	}
-	return err
 }

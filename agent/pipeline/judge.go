@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"math"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,16 +12,17 @@ import (
 	"tocsin/sensors"
 )
 
-// tick is how often detectors that wait for silence are asked.
-const tick = time.Second
-
-// Watch is what is known of one channel and the detectors that judge it.
-type Watch struct {
-	Channel   alarms.Channel
-	Low, High float64            // the sensor's physical range, outside which only the sensor is judged; both 0: unknown
-	Severity  detectors.Severity // of what learned detectors find; None: their own
-	Detectors []detectors.Detector
-}
+const (
+	// tick is how often detectors that wait for silence are asked.
+	tick = time.Second
+	// A judge that stood still for longer than stall, because the disk took no
+	// events, has not seen what arrived meanwhile: nobody is called silent for as
+	// long as recovery after it.
+	stall, recovery = 5 * time.Second, 10 * time.Second
+	// patience is how long an alarm of an earlier run may wait for its channel to
+	// be found again, or for its detectors to have learned enough to clear it.
+	patience = time.Hour
+)
 
 // Judge takes batches, lets each channel's detectors judge them and gives what
 // they find to the bell. One goroutine, no locks, no allocation a sample.
@@ -33,34 +32,32 @@ type Judge struct {
 	Watch    func(sensors.Channel) Watch
 	Bell     *alarms.Bell
 	Restored *alarms.Restored
-	Memory   *Memory // nil: nothing is remembered over a restart
-	Log      *slog.Logger
+	// Fixed says that no channel will be found later: an alarm that an earlier run
+	// left on one that is not known is withdrawn at once, and not after an hour.
+	Fixed  bool
+	Memory *Memory // nil: nothing is remembered over a restart
+	Log    *slog.Logger
 
 	Alarms  atomic.Int64 // how many are active now
 	watches []*watch     // by ChannelID
-}
-
-// watch is a channel at work.
-type watch struct {
-	Watch
-	tickers []detectors.Ticker
-	traits  []detectors.Traits // of each detector
-	alarm   [alarms.Classes]alarms.Alarm
-	from    *sensors.Writer
-	last    sensors.Sample
-	arrived int64
+	began   int64        // by sensors.Now, as all times below
+	deaf    int64        // until then nobody is called silent
 }
 
 // Run judges until the queue is closed and empty. Channels that are known from
 // the start are watched from the start: a sensor that never speaks is missed too.
 func (j *Judge) Run() {
 	for id := range j.Queue.NumChannels() {
-		j.watch(sensors.ChannelID(id)) //nolint:gosec // at most as many as ChannelIDs
+		j.watch(sensors.ChannelID(id))
+	}
+	if j.Fixed {
+		j.withdraw()
 	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	ticked := sensors.Now()
-	for {
+	j.began = sensors.Now()
+	j.deaf = j.began
+	for ticked := j.began; ; {
 		b, err := j.Queue.Take(ticker.C)
 		if errors.Is(err, io.EOF) {
 			j.remember()
@@ -70,6 +67,9 @@ func (j *Judge) Run() {
 			j.batch(b)
 		}
 		if now := sensors.Now(); now-ticked >= int64(tick) {
+			if now-ticked > int64(stall) {
+				j.deaf = now + int64(recovery)
+			}
 			j.tick(now)
 			j.Memory.saveHourly(j.watches)
 			ticked = now
@@ -92,11 +92,12 @@ func (j *Judge) batch(b *sensors.Batch) {
 // sample judges one reading and reports whether it was fit to be judged.
 func (j *Judge) sample(s *sensors.Sample, arrived int64, from *sensors.Writer) bool {
 	w := j.watch(s.Channel)
-	w.from, w.last, w.arrived = from, *s, arrived
-	if s.Quality.IsBad() {
+	w.from = from
+	if s.Quality.IsBad() { // to the watchdog of silence it is no reading
 		from.Counters.Refuse(sensors.BadQuality, 1)
 		return false
 	}
+	w.last, w.arrived = *s, arrived
 	inRange := s.Value >= w.Low && s.Value <= w.High
 	if !inRange {
 		s.Quality = max(s.Quality, sensors.UncertainEngineeringUnit)
@@ -110,12 +111,18 @@ func (j *Judge) sample(s *sensors.Sample, arrived int64, from *sensors.Writer) b
 		if !inRange && class == alarms.Process {
 			continue
 		}
-		if v := d.Judge(window); best[class] < 0 || graver(v, w.traits[i], verdicts[class], w.traits[best[class]]) {
+		v := d.Judge(window)
+		if w.unsure[class] && i == w.speaker[class] {
+			w.unsure[class] = arrived-j.began < int64(patience) && w.cannotTell(class, v, s.Value)
+		}
+		if best[class] < 0 || graver(v, w.traits[i], verdicts[class], w.traits[best[class]]) {
 			best[class], verdicts[class] = i, v
 		}
 	}
 	for class, i := range best {
-		if i >= 0 && (verdicts[class].Score >= detectors.Line || w.alarm[class].Active()) {
+		found := i >= 0 && verdicts[class].Score >= detectors.Line
+		w.unsure[class] = w.unsure[class] && !found
+		if found || i >= 0 && w.alarm[class].Active() && !w.unsure[class] {
 			j.find(w, alarms.Class(class), alarms.Finding{Time: s.Time, Seen: s.Time, Value: s.Value, Quality: s.Quality,
 				Verdict: verdicts[class], Traits: w.traits[i]})
 		}
@@ -154,6 +161,12 @@ func (j *Judge) count(before, after bool) {
 
 // tick lets time pass for channels from which nothing arrived.
 func (j *Judge) tick(now int64) {
+	if j.Restored.Any() && now-j.began >= int64(patience) {
+		j.withdraw()
+	}
+	if now < j.deaf {
+		return
+	}
 	for _, w := range j.watches {
 		if w == nil || w.from != nil && w.from.Ended() {
 			continue
@@ -167,69 +180,6 @@ func (j *Judge) tick(now int64) {
 				Quality: sensors.BadNoCommunication, Verdict: v, Traits: t.Traits()})
 		}
 	}
-}
-
-func (j *Judge) watch(id sensors.ChannelID) *watch {
-	if int(id) < len(j.watches) && j.watches[id] != nil {
-		return j.watches[id]
-	}
-	for int(id) >= len(j.watches) {
-		j.watches = append(j.watches, nil)
-	}
-	w := &watch{Watch: j.Watch(j.Queue.Channel(id)), arrived: sensors.Now()}
-	w.last = sensors.Sample{Time: time.Now().UnixNano(), Value: math.NaN()} // nothing yet
-	if w.Low == 0 && w.High == 0 {
-		w.Low, w.High = math.Inf(-1), math.Inf(1)
-	}
-	for _, d := range w.Detectors {
-		t := d.Traits()
-		if w.Severity != detectors.None && t.Status == detectors.Normal {
-			t.Severity = w.Severity
-		}
-		w.traits = append(w.traits, t)
-		if t, ok := d.(detectors.Ticker); ok {
-			w.tickers = append(w.tickers, t)
-		}
-	}
-	for class := range alarms.Classes {
-		a, err := j.Restored.Alarm(w.Channel.Name, class)
-		if err != nil {
-			j.Log.Error("the alarm starts afresh", "error", err)
-		}
-		w.alarm[class] = a
-		j.count(false, a.Active())
-		if !slices.ContainsFunc(w.traits, func(t detectors.Traits) bool { return alarms.ClassOf(t) == class }) {
-			j.withdraw(&w.Channel, class, &w.alarm[class]) // what raised it was taken out of the configuration
-		}
-	}
-	j.Memory.load(w, j.Log)
-	j.watches[id] = w
-	return w
-}
-
-// Withdraw clears the alarms that an earlier run left on channels which the
-// configuration no longer names. Call it before Run.
-func (j *Judge) Withdraw(gone func(channel string) bool, describe func(string) alarms.Channel) {
-	channels, classes := j.Restored.Orphans()
-	for i, name := range channels {
-		if !gone(name) {
-			continue
-		}
-		c := describe(name)
-		a, err := j.Restored.Alarm(name, classes[i])
-		if err != nil {
-			j.Log.Error("an alarm of a channel that is gone stays open", "channel", name, "error", err)
-			continue
-		}
-		j.count(false, a.Active())
-		j.withdraw(&c, classes[i], &a)
-	}
-}
-
-func (j *Judge) withdraw(c *alarms.Channel, class alarms.Class, a *alarms.Alarm) {
-	before := a.Active()
-	j.Bell.Withdraw(c, class, a, time.Now().UnixNano())
-	j.count(before, a.Active())
 }
 
 func (j *Judge) remember() {

@@ -44,8 +44,9 @@ const parting = 2 * time.Second
 // somebody to take it, and stops it from its beginning:
 //
 //	start: forwarder, keeper, judge, sources
-//	stop:  sources (ctx) · judge (its queue is closed and empty) · keeper (its
-//	       events are on disk) · forwarder (the send under way is over)
+//	stop:  sources (ctx; half of the grace at most) · judge (its queue is closed
+//	       and empty) · keeper (its events are on disk) · forwarder (the send under
+//	       way is over)
 //
 // ctx ends the sources only. Each later stage ends because the one before it
 // has; the hard deadline is the only second cancel.
@@ -69,11 +70,14 @@ func (s *Street) Run(ctx context.Context) {
 		sources.Go(func() { source.supervise(ctx, s.Log) })
 	}
 
-	s.untilOver(ctx, &sources)
+	ended := make(chan struct{})
+	go func() { sources.Wait(); close(ended) }()
+
+	s.untilOver(ctx, ended)
 	began := time.Now()
 	deadline := time.AfterFunc(s.Grace, giveUp)
 	defer deadline.Stop()
-	sources.Wait()
+	s.leave(ended)
 	s.Queue.Close()
 	judge.Wait()
 	s.Keeper.Close()
@@ -84,13 +88,11 @@ func (s *Street) Run(ctx context.Context) {
 }
 
 // untilOver waits for the stop, or for the end of all there is to read.
-func (s *Street) untilOver(ctx context.Context, sources *sync.WaitGroup) {
+func (s *Street) untilOver(ctx context.Context, ended <-chan struct{}) {
 	if !s.Once {
 		<-ctx.Done()
 		return
 	}
-	ended := make(chan struct{})
-	go func() { sources.Wait(); close(ended) }()
 	select {
 	case <-ctx.Done():
 	case <-ended:
@@ -98,6 +100,23 @@ func (s *Street) untilOver(ctx context.Context, sources *sync.WaitGroup) {
 		for sleep(ctx, 100*time.Millisecond) {
 			if s.Queue.Idle() && s.Keeper.Pending.Load() == 0 && s.Empty() {
 				return
+			}
+		}
+	}
+}
+
+// leave waits for the sources for half of the grace. One that does not return by
+// then, stuck in a driver or in the kernel, is left behind: what it still puts is
+// refused, and what the others have read is not lost with it.
+func (s *Street) leave(ended <-chan struct{}) {
+	patience := time.NewTimer(s.Grace / 2)
+	defer patience.Stop()
+	select {
+	case <-ended:
+	case <-patience.C:
+		for _, source := range s.Sources {
+			if state := source.Status().State; state == "running" {
+				s.Log.Error("source does not stop and is left behind, which is a defect of tocsin", "source", source.Name)
 			}
 		}
 	}

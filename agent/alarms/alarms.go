@@ -52,6 +52,7 @@ type Finding struct {
 	Quality sensors.Quality
 	Verdict detectors.Verdict
 	Traits  detectors.Traits // of the detector that speaks
+	Hold    time.Duration    // an alarm it speaks for is cleared only after this long without a finding
 }
 
 // Settings are the operator's decisions about the life of an alarm.
@@ -65,6 +66,7 @@ type Settings struct {
 type Alarm struct {
 	id         uint64 // sequence of the record that raised it; 0 at rest
 	epoch      uint64 // of that sequence: the buffer may have had to take another since
+	device     string // that raised it: the gateway may have been renamed since
 	severity   detectors.Severity
 	since      int64 // when it was raised
 	told       int64 // time of its newest event
@@ -133,7 +135,7 @@ func (b *Bell) Find(c *Channel, class Class, a *Alarm, f Finding) {
 		if a.quiet == 0 {
 			a.quiet = f.Time
 		}
-		if !elapsed(a.quiet, f.Time, b.settings.Clear) {
+		if !elapsed(a.quiet, f.Time, max(b.settings.Clear, a.last.Hold)) {
 			return
 		}
 		f.Traits, f.Verdict.Reason = a.last.Traits, a.last.Verdict.Reason
@@ -141,15 +143,22 @@ func (b *Bell) Find(c *Channel, class Class, a *Alarm, f Finding) {
 	}
 }
 
-// begin raises, unless the alarm was cleared too short a time ago and is no
-// graver than it was then: if it lasts, it is raised when that time is over.
+// late is how far a reading may lie before the alarm's last clear to be taken
+// for one that came late, or again, and not for a clock that stepped back.
+const late = time.Minute
+
+// begin raises, unless the reading is older than the alarm's last clear, or the
+// alarm was cleared too short a time ago and is no graver than it was then: if it
+// lasts, it is raised when that time is over.
 func (b *Bell) begin(c *Channel, class Class, a *Alarm, f Finding) {
 	s := severity(f)
-	if a.cleared != 0 && s <= a.had && !elapsed(a.cleared, f.Time, b.settings.ReAlarm) {
+	before := a.cleared - f.Time
+	soon := s <= a.had && !elapsed(a.cleared, f.Time, b.settings.ReAlarm)
+	if a.cleared != 0 && (soon || before > 0 && before < int64(late)) {
 		a.suppressed++
 		return
 	}
-	a.id, a.epoch, a.severity, a.since, a.quiet, a.last = b.next, b.epoch, s, f.Time, 0, f
+	a.device, a.id, a.epoch, a.severity, a.since, a.quiet, a.last = b.origin.Device, b.next, b.epoch, s, f.Time, 0, f
 	b.tell(c, class, a, f, uplink.Raised)
 }
 

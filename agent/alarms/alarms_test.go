@@ -83,6 +83,7 @@ func TestLifeOfAnAlarm(t *testing.T) {
 			[]moment{{1, high}, {2, no}, {6, high}, {7, no}, {11, no}, {12, no}}, "raised high, cleared high"},
 		{"a clock that steps back holds nothing", minute, []moment{{1000, high}, {1001, no}, {5, high}}, "raised high, cleared high, raised high"},
 		{"a late reading tells nothing again", minute, []moment{{100, high}, {99, high}, {98, high}}, "raised high"},
+		{"a reading from before the clear came late", Settings{}, []moment{{10, high}, {11, no}, {10.5, high}}, "raised high, cleared high"},
 		{"every finding is told where that is asked", Settings{}, []moment{{1, high}, {2, high}, {3, no}, {3, high}},
 			"raised high, updated high, cleared high, raised high"},
 	} {
@@ -128,7 +129,7 @@ func TestAlarmIsRestoredWithItsIdentity(t *testing.T) {
 		kept = append(kept, uplink.Entry{Key: k, Value: v})
 	}
 	after := newTower(Settings{Update: time.Minute})
-	after.next, after.epoch = 2, 0xbeef // the buffer had to take another
+	after.next, after.epoch, after.origin.Device = 2, 0xbeef, "gw-2" // another buffer, another name
 	a, err := Restore(kept).Alarm(after.channel.Name, Process)
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +201,7 @@ func TestMessage(t *testing.T) {
 		got = append(got, e.Message)
 	}
 	want := []string{
-		"pump1.bearing_temp is above high: 84 Cel, expected at most 85 Cel",
+		"pump1.bearing_temp is above high: 84 Cel, the limit is 85 Cel",
 		"pump1.bearing_temp is back to normal: 80 Cel after 1m5s",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

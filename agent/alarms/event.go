@@ -25,7 +25,7 @@ func (b *Bell) appendBody(to []byte, r *uplink.Record, c *Channel, class Class, 
 		to = appendString(appendKey(to, key), value)
 	}
 	to = append(to, '{')
-	text("alarm_id", uplink.ID(r.Device, a.epoch, a.id))
+	text("alarm_id", uplink.ID(a.device, a.epoch, a.id))
 	text("state", r.State.String())
 	text("class", class.String())
 	text("severity", a.severity.String())
@@ -139,6 +139,10 @@ func message(s uplink.State, c *Channel, a *Alarm, f Finding) string {
 	}
 	finite := func(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
 	switch {
+	case reason == detectors.AboveHighHigh || reason == detectors.AboveHigh:
+		text += ", the limit is " + Number(high) + unit
+	case reason == detectors.BelowLow || reason == detectors.BelowLowLow:
+		text += ", the limit is " + Number(low) + unit
 	case finite(low) && finite(high):
 		text += ", expected " + Number(low) + " to " + Number(high) + unit
 	case finite(high):

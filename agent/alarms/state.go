@@ -21,14 +21,15 @@ func stateKey(channel string, c Class) string { return classNames[c] + "/" + cha
 
 // appendState writes what must be known of an alarm after a restart, so that it
 // is neither raised twice nor left open: little endian, fixed size, then the
-// name of the detector that spoke last.
+// name of the detector that spoke last and, after a zero, the device's.
 func (a *Alarm) appendState(to []byte) []byte {
 	to = append(to, stateVersion, byte(a.severity), byte(a.last.Traits.Status), byte(a.last.Verdict.Reason))
 	for _, n := range [...]uint64{a.id, uint64(a.since), uint64(a.told), math.Float64bits(a.last.Value),
 		math.Float64bits(a.last.Verdict.Low), math.Float64bits(a.last.Verdict.High), a.epoch} {
 		to = binary.LittleEndian.AppendUint64(to, n)
 	}
-	return append(to, a.last.Traits.Name...)
+	to = append(append(to, a.last.Traits.Name...), 0)
+	return append(to, a.device...)
 }
 
 func (a *Alarm) parseState(b []byte) error {
@@ -41,8 +42,10 @@ func (a *Alarm) parseState(b []byte) error {
 		*a = Alarm{}
 		return fmt.Errorf("severity %d, status %d, reason %d: out of bounds", b[1], b[2], b[3])
 	}
+	name, device, _ := strings.Cut(string(b[stateSize:]), "\x00")
+	a.device = device
 	a.last = Finding{Value: math.Float64frombits(n(3)), Time: a.told, Traits: detectors.Traits{
-		Name: string(b[stateSize:]), Severity: a.severity, Status: detectors.NE107(b[2])}}
+		Name: name, Severity: a.severity, Status: detectors.NE107(b[2])}}
 	a.last.Verdict = detectors.Verdict{Low: math.Float64frombits(n(4)), High: math.Float64frombits(n(5)), Reason: detectors.Reason(b[3])}
 	return nil
 }

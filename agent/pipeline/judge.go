@@ -124,7 +124,7 @@ func (j *Judge) sample(s *sensors.Sample, arrived int64, from *sensors.Writer) b
 		w.unsure[class] = w.unsure[class] && !found
 		if found || i >= 0 && w.alarm[class].Active() && !w.unsure[class] {
 			j.find(w, alarms.Class(class), alarms.Finding{Time: s.Time, Seen: s.Time, Value: s.Value, Quality: s.Quality,
-				Verdict: verdicts[class], Traits: w.traits[i]})
+				Verdict: verdicts[class], Traits: w.traits[i], Hold: w.holds[i]})
 		}
 	}
 	return inRange

@@ -18,11 +18,24 @@ type Watch struct {
 	Detectors []detectors.Detector
 }
 
+// learnedHold is how long an alarm of a learned detector outlasts its last
+// finding: what only begins to be unusual is so now and then. Limits have delays
+// and a dead-band of their own.
+const learnedHold = 10 * time.Second
+
+func hold(d detectors.Detector, t detectors.Traits) time.Duration {
+	if _, learned := d.(detectors.Learner); learned && alarms.ClassOf(t) == alarms.Process {
+		return learnedHold
+	}
+	return 0
+}
+
 // watch is a channel at work.
 type watch struct {
 	Watch
 	tickers []detectors.Ticker
 	traits  []detectors.Traits // of each detector
+	holds   []time.Duration    // of each detector: how long its alarm outlasts its last finding
 	alarm   [alarms.Classes]alarms.Alarm
 	from    *sensors.Writer
 	last    sensors.Sample // that was fit to be judged
@@ -50,7 +63,7 @@ func (j *Judge) watch(id sensors.ChannelID) *watch {
 		if w.Severity != detectors.None && t.Status == detectors.Normal {
 			t.Severity = w.Severity
 		}
-		w.traits = append(w.traits, t)
+		w.traits, w.holds = append(w.traits, t), append(w.holds, hold(d, t))
 		if t, ok := d.(detectors.Ticker); ok {
 			w.tickers = append(w.tickers, t)
 		}

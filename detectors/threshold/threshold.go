@@ -30,7 +30,8 @@ const (
 )
 
 // New makes the detector "limit". While a graver limit is raised too, the
-// verdict tells of the graver one; Low and High are the limits themselves.
+// verdict tells of the graver one; Low and High are the limits themselves, the
+// one that is crossed where one is.
 func New(l Limits) detectors.Detector {
 	outer, inner := detectors.Critical, detectors.High
 	if l.Severity != detectors.None {
@@ -45,6 +46,7 @@ func New(l Limits) detectors.Detector {
 		{at: l.High, back: l.High - h, verdict: d.verdict(scoreInner, inner, detectors.AboveHigh)},
 		{at: -l.Low, back: -l.Low - h, below: true, verdict: d.verdict(scoreInner, inner, detectors.BelowLow)},
 	}
+	d.edges[0].verdict.High, d.edges[1].verdict.Low = l.HighHigh, l.LowLow
 	return d
 }
 

@@ -67,7 +67,7 @@ func TestDelays(t *testing.T) {
 
 func TestVerdict(t *testing.T) {
 	v := threshold.New(four).Judge(detectortest.At(0, 95))
-	if v.Severity != detectors.Critical || v.Low != 20 || v.High != 80 {
+	if v.Severity != detectors.Critical || v.Low != 20 || v.High != 90 {
 		t.Errorf("high_high: %+v", v)
 	}
 	if v = threshold.New(four).Judge(detectortest.At(0, 15)); v.Severity != detectors.High {

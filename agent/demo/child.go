@@ -42,6 +42,9 @@ func (c *child) start() error {
 	}
 	c.cmd = exec.Command(name, "run", "--config", c.config)
 	c.cmd.Env = append(os.Environ(), asAgent+"=1", "GOMAXPROCS=1")
+	// A group of its own, so that Ctrl-C at the terminal stops the demonstration,
+	// which then stops the agent; and no agent outlives a demonstration that died.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	log, err := os.OpenFile(filepath.Join(filepath.Dir(c.config), "agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the agent's log: %w", err)
@@ -81,6 +84,17 @@ func (c *child) stop() error {
 		return err
 	case <-time.After(30 * time.Second):
 		return errors.Join(errors.New("the agent did not stop within 30 s"), c.kill())
+	}
+}
+
+// gone reports whether the child has ended by itself.
+func (c *child) gone() bool {
+	select {
+	case err := <-c.exited:
+		c.exited <- err
+		return true
+	default:
+		return false
 	}
 }
 

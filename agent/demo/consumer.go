@@ -28,7 +28,7 @@ type event struct {
 	Detector string    `json:"detector"`
 	Time     time.Time `json:"time"`
 	Since    time.Time `json:"since"`
-	Value    *float64  `json:"value"`
+	Seq      uint64    `json:"seq"`
 }
 
 // ledger is what the consumer has seen.
@@ -60,6 +60,18 @@ func (l *ledger) raises() (took []time.Duration) {
 		}
 	}
 	return took
+}
+
+// missing is how many sequences between the first and the last were never seen.
+// The agent numbers its events without gaps.
+func (l *ledger) missing() int {
+	seen := map[uint64]bool{}
+	last := uint64(0)
+	for _, e := range l.all() {
+		seen[e.Seq] = true
+		last = max(last, e.Seq)
+	}
+	return int(last) - len(seen)
 }
 
 // duplicates is how many records were in the topic more than once.

@@ -69,7 +69,7 @@ func (s *stage) underLoad(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.settle()
+	s.settle(ctx)
 	return s.account(sent, raised, took, before, after), nil
 }
 
@@ -85,5 +85,5 @@ func (s *stage) account(sent, raised int, took time.Duration, before, after usag
 		fmt.Printf("latency of %d raised events, from the reading to the consumer: p50 %v, p90 %v, p99 %v, most %v\n", len(l), at(.5), at(.9), at(.99), at(1))
 	}
 	fmt.Printf("events raised %d, delivered %d, lost %d, duplicated %d\n", raised, len(l), raised-len(l), s.seen.duplicates())
-	return raised > 0 && len(l) == raised && s.seen.duplicates() == 0
+	return raised > 0 && len(l) == raised && s.seen.missing() == 0 && s.seen.duplicates() == 0
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,14 +31,15 @@ func main() {
 	if err != nil {
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
+	// The kernel ties the agent's life to the thread that started it.
+	runtime.LockOSThread()
 	ok, err := demo(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	}
 	if err != nil || !ok {
-		stop()
 		os.Exit(1)
 	}
 }
@@ -75,6 +77,10 @@ func parseFlags(args []string) (o options, err error) {
 	}
 	if o.load > 0 && o.length == 0 {
 		o.length = 30 * time.Second
+	}
+	if o.load == 0 && o.length != 0 && o.length < shortest {
+		fmt.Fprintf(f.Output(), "--for %v is too short: the agent must learn first, then a fault must grow; give %v or more\n", o.length, shortest)
+		return o, errors.New("too short")
 	}
 	info, err := os.Stdout.Stat()
 	o.colour = err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""

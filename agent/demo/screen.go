@@ -37,5 +37,9 @@ func (s *screen) event(e event) {
 	if e.State == "cleared" {
 		colour = "cleared"
 	}
-	s.line(colour, fmt.Sprintf("%-7s %-8s %s [%s]", e.State, e.Severity, e.Message, strings.TrimSpace(e.Class+" "+e.Detector)))
+	text := fmt.Sprintf("%-7s %-8s %s [%s]", e.State, e.Severity, e.Message, strings.TrimSpace(e.Class+" "+e.Detector))
+	if e.Received.Sub(e.Time) > 2*time.Second {
+		text += fmt.Sprintf(", happened at %.1f s", e.Time.Sub(s.started).Seconds())
+	}
+	s.line(colour, text)
 }

@@ -66,6 +66,7 @@ log.cleaner.dedupe.buffer.size=8388608
 $(for topic in offsets.topic transaction.state.log share.coordinator.state.topic; do
     printf '%s\n' $topic.num.partitions=1 $topic.replication.factor=1 $topic.min.isr=1
   done)
+${KAFKA_EXTRA:-}
 END
 }
 

@@ -75,7 +75,10 @@ servers_up() {
 }
 
 servers_down() {
-  [ ! -e "$work/kafka" ] || .ci/kafka.sh stop "$work/kafka"
+  local kafka
+  for kafka in kafka forgetful; do
+    [ ! -e "$work/$kafka" ] || .ci/kafka.sh stop "$work/$kafka"
+  done
   [ ! -e "$work/mosquitto" ] || .ci/mosquitto.sh stop "$work/mosquitto"
 }
 

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"tocsin/agent/alarms"
 	"tocsin/detectors"
@@ -182,7 +182,7 @@ func TestMemoryThatCannotBeHadIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	m := openMemory(t, dir)
 	defer closed(t, m)
-	if _, err := OpenMemory(dir, quiet); !errors.Is(err, bbolt.ErrTimeout) {
+	if _, err := OpenMemory(dir, quiet); !errors.Is(err, bbolterrors.ErrTimeout) {
 		t.Errorf("opened twice: %v", err)
 	}
 	if _, err := OpenMemory(filepath.Join(dir, "nowhere"), quiet); !errors.Is(err, syscall.ENOENT) {

@@ -63,10 +63,11 @@ func (s *Source) become(state string, err error) {
 func (s *Source) supervise(ctx context.Context, log *slog.Logger) {
 	defer s.Writer.Flush()
 	wait := firstWait
+	down := outage{source: s.Name}
 	for ctx.Err() == nil {
 		s.become("running", nil)
 		began := time.Now()
-		err := s.runOnce(ctx)
+		err := down.watch(log, func() error { return s.runOnce(ctx) })
 		if ctx.Err() != nil {
 			break
 		}
@@ -81,7 +82,7 @@ func (s *Source) supervise(ctx context.Context, log *slog.Logger) {
 		}
 		pause := time.Duration(rand.Int64N(int64(wait))) + wait/10
 		s.become("waiting", err)
-		log.Warn("source is down, tried again", "source", s.Name, "in", pause.Round(time.Millisecond), "error", err)
+		down.tell(log, err)
 		sleep(ctx, pause)
 		wait = min(2*wait, longest)
 	}

@@ -217,7 +217,9 @@ func (f *Forwarder) resize(ctx context.Context, n int32) {
 	if f.era.partitions == n {
 		return
 	}
-	if f.era.partitions != 0 {
+	if f.era.partitions == 0 {
+		f.o.Log.Info("connected to Kafka", "topic", f.o.Topic, "partitions", n)
+	} else {
 		f.o.Log.Info("the topic's number of partitions has changed", "topic", f.o.Topic, "from", f.era.partitions, "to", n)
 	}
 	f.era.end()

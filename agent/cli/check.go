@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +26,7 @@ func check(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := checkCertificates(cfg); err != nil {
+	if err := errors.Join(checkSpoolDir(cfg), checkCertificates(cfg)); err != nil {
 		return err
 	}
 	return describeConfig(c.Out, cfg)
@@ -52,6 +54,21 @@ func checkCertificates(cfg *config.Config) error {
 		check(cfg.MQTT[name].TLS, "mqtt", name)
 	}
 	return errors.Join(wrong...)
+}
+
+// checkSpoolDir refuses a folder that can never be made, because a file has its
+// name or that of one above it.
+func checkSpoolDir(cfg *config.Config) error {
+	for at := filepath.Join(cfg.Spool.Dir, "spool"); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case err == nil && !info.IsDir():
+			return fmt.Errorf("%s: the buffer cannot be in %s: %s is a file; set [spool] dir to a folder, or move the file away",
+				cfg.Where("spool", "dir"), cfg.Spool.Dir, at)
+		case err == nil, at == filepath.Dir(at):
+			return nil
+		}
+	}
 }
 
 // describeConfig says in words what will be read, judged and sent.

@@ -72,8 +72,11 @@ func Main(args []string, std IO) int {
 	}
 	name := args[0]
 	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
-		help(std.Out)
-		return exitOK
+		if len(args) == 1 {
+			help(std.Out)
+			return exitOK
+		}
+		name, args = args[1], []string{args[1], "-h"}
 	}
 	if name == "--version" || name == "-version" {
 		name = "version"
@@ -113,8 +116,13 @@ func (cmd command) main(args []string, std IO) int {
 
 func (c *call) help(to io.Writer, cmd command) {
 	fmt.Fprintf(to, "usage: tocsin %s %s\n  %s\n", cmd.name, cmd.args, cmd.does)
-	c.flags.SetOutput(to)
-	c.flags.PrintDefaults()
+	c.flags.VisitAll(func(f *flag.Flag) {
+		value, does := flag.UnquoteUsage(f)
+		if f.DefValue != "" && f.DefValue != "0" && f.DefValue != "false" {
+			does += " (default " + f.DefValue + ")"
+		}
+		fmt.Fprintf(to, "  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+value), does)
+	})
 }
 
 // parse reads the command's flags, which may stand before or after its other
@@ -152,6 +160,7 @@ func help(to io.Writer) {
 		fmt.Fprintf(to, "  %-8s %-42s %s\n", cmd.name, cmd.args, cmd.does)
 	}
 	fmt.Fprint(to, `
+tocsin help COMMAND lists a command's options.
 --config is /etc/tocsin/tocsin.toml where it is left out.
 exit status: 0 done, 1 it failed, 2 wrong usage, 78 wrong configuration
 first steps: tocsin check --config site.toml, then tocsin run --config site.toml
@@ -159,10 +168,12 @@ first steps: tocsin check --config site.toml, then tocsin run --config site.toml
 }
 
 func suggest(name string) string {
+	var names []string
 	for _, cmd := range commands() {
-		if strings.HasPrefix(cmd.name, name) || strings.HasPrefix(name, cmd.name) {
-			return fmt.Sprintf(", did you mean %q?", cmd.name)
-		}
+		names = append(names, cmd.name)
+	}
+	if near := config.Nearest(name, names); near != "" {
+		return fmt.Sprintf(", did you mean %q?", near)
 	}
 	return ""
 }

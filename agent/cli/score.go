@@ -57,6 +57,9 @@ func score(c *call) error {
 			return fmt.Errorf("read what to score: %w", err)
 		}
 		defer f.Close() // only read from
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return fmt.Errorf("read what to score: %s is a folder", words[0])
+		}
 		in = f
 	}
 	return c.scoreRows(cfg, in, scoring{*train, splitList(*channels), splitList(*ignore), *format == "jsonl"})
@@ -88,6 +91,10 @@ func (c *call) scoreRows(cfg *config.Config, in io.Reader, o scoring) error {
 			rows.Skip(i)
 		}
 	}
+	if !anyLimit(cfg, columns, o) {
+		fmt.Fprintf(c.Err, "tocsin score: no limit of %s is for one of the columns %s: limits judge nothing here; give a column the name of its channel\n",
+			cfg.Path, strings.Join(columns, ", "))
+	}
 	s := newScorer(cfg, columns, o)
 	out := bufio.NewWriter(c.Out)
 	if !o.jsonl {
@@ -97,42 +104,72 @@ func (c *call) scoreRows(cfg *config.Config, in io.Reader, o scoring) error {
 		return fmt.Errorf("write the header: %w", err)
 	}
 	values := make([]float64, len(columns))
-	var bad, back, n int
-	for last := int64(0); ; n++ {
+	var seen tally
+	for last := int64(0); ; seen.rows++ {
 		t, raw, err := rows.Read(values)
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil && !errors.Is(err, csv.ErrBadRow) {
-			return fmt.Errorf("read row %d: %w", n+1, err)
+			return fmt.Errorf("read row %d: %w", seen.rows+1, err)
 		}
 		r := row{Time: raw, Top: "bad"}
 		if err != nil {
-			bad++
+			seen.refuse(raw, err)
 			s.learned() // a bad row is one of the first N too
 		} else {
-			if n > bad && t < last {
-				back++
+			if seen.rows > seen.bad && t < last {
+				seen.back++
 			}
 			last = t
 			r = s.judge(t, raw, values)
 		}
 		if r.Top == "" { // nothing but text in it
-			bad++
+			seen.bad++
 			r.Top = "bad"
 		}
 		r.write(out, o.jsonl)
 		if err := out.Flush(); err != nil {
-			return fmt.Errorf("write the score of row %d: %w", n+1, err)
+			return fmt.Errorf("write the score of row %d: %w", seen.rows+1, err)
 		}
 	}
-	if bad > 0 || back > 0 {
-		fmt.Fprintf(c.Err, "tocsin score: %d rows, of which %d bad (ragged, or text in a number) and %d with a step back in time\n", n, bad, back)
+	return seen.tell(c.Err, o.trainRows)
+}
+
+// tally counts the rows of a file.
+type tally struct {
+	rows, bad, back int
+	noTime          string // the first cell that should be a time and is none
+}
+
+func (n *tally) refuse(raw string, err error) {
+	if errors.Is(err, csv.ErrBadTime) && n.noTime == "" {
+		n.noTime = strings.Clone(raw)
 	}
-	if n == 0 || n == bad {
-		return fmt.Errorf("none of %d rows could be read; the first column must be the time, the others numbers", n)
+	n.bad++
+}
+
+// tell says at the end what was not as it should be. It is an error that nothing
+// could be read.
+func (n *tally) tell(to io.Writer, trainRows int) error {
+	switch {
+	case n.rows == n.bad && n.noTime != "":
+		return fmt.Errorf("none of %d rows could be read: the first column must be the time, and %q is none; write 2026-11-23T14:55:06Z (RFC 3339), "+
+			"2026-11-23 14:55:06[.789], or seconds or milliseconds since 1970 (Unix)", n.rows, n.noTime)
+	case n.rows == n.bad:
+		return fmt.Errorf("none of %d rows could be read; the first column must be the time, the others numbers", n.rows)
+	case n.rows <= trainRows:
+		fmt.Fprintf(to, "tocsin score: only %d rows came and --train-rows is %d: nothing was judged\n", n.rows, trainRows)
+	}
+	if n.bad > 0 || n.back > 0 {
+		fmt.Fprintf(to, "tocsin score: %d rows, of which %d bad (ragged, or text in a number) and %d with a step back in time\n", n.rows, n.bad, n.back)
 	}
 	return nil
+}
+
+// anyLimit reports whether a limit is for one of the columns, or none was set.
+func anyLimit(cfg *config.Config, columns []string, o scoring) bool {
+	return len(cfg.Limit) == 0 || slices.ContainsFunc(columns, func(name string) bool { _, ok := cfg.Limit[name]; return ok && o.wants(name) })
 }
 
 // wants reports whether a column is to be judged.

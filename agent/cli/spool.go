@@ -153,12 +153,17 @@ func spoolDrain(c *call, cfg *config.Config, _ bool) error {
 	})
 }
 
-// watchDrain tells once a second how much is left, until nothing is.
+// watchDrain tells how much is left and why, when that changes and at most once a
+// second, until nothing is.
 func (c *call) watchDrain(ctx context.Context, s status, next func() (status, error)) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	hint, told := "; Ctrl-C stops this, the events stay in the buffer", ""
 	for s.Buffer.Waiting > 0 || s.Pending > 0 {
-		fmt.Fprintf(c.Err, "%d events left; kafka: %s\n", s.Buffer.Waiting+uint64(s.Pending), s.Kafka)
+		if line := fmt.Sprintf("%d events left; kafka: %s", s.Buffer.Waiting+uint64(s.Pending), s.Kafka); line != told {
+			fmt.Fprintln(c.Err, line+hint)
+			hint, told = "", line
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("stopped with %d events left; they stay in the buffer", s.Buffer.Waiting)

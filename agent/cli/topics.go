@@ -11,6 +11,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"tocsin/agent/config"
+	"tocsin/uplink"
 	"tocsin/uplink/kafka"
 )
 
@@ -65,10 +66,23 @@ func (c *call) createTopics(ctx context.Context, sink *kafka.Sink, wanted []kafk
 	return p.err
 }
 
+// topicsAppear is how long a topic may be missing after it was made.
+const topicsAppear = 3 * time.Second
+
+// forbidden reports whether it is for want of rights that Kafka refused.
+func forbidden(err error) bool {
+	return errors.Is(err, kafkago.TopicAuthorizationFailed) || errors.Is(err, kafkago.ClusterAuthorizationFailed)
+}
+
 // checkTopics says what differs and what to ask the cluster's administrator for.
 func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka.Topic) error {
 	p := &printer{to: c.Out}
 	found, err := sink.CheckTopics(ctx, wanted...)
+	// Brokers learn of a new topic one after the other.
+	for end := time.Now().Add(topicsAppear); errors.Is(err, uplink.ErrMissing) && time.Now().Before(end) && ctx.Err() == nil; {
+		time.Sleep(topicsAppear / 10)
+		found, err = sink.CheckTopics(ctx, wanted...)
+	}
 	names := make([]string, 0, len(wanted))
 	for _, t := range wanted {
 		names = append(names, t.Name)
@@ -76,9 +90,11 @@ func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka
 	for _, f := range found {
 		p.line("%s: %s is %s, should be %s\n  %s", f.Topic, f.Setting, f.Have, f.Want, f.Cure)
 	}
-	p.line("rights that this gateway needs, for the cluster's administrator:")
-	for _, acl := range kafka.ACLs(sink.Principal(), names...) {
-		p.line("  %s", acl)
+	if err == nil || forbidden(err) {
+		p.line("rights that this gateway needs, for the cluster's administrator:")
+		for _, acl := range kafka.ACLs(sink.Principal(), names...) {
+			p.line("  %s", acl)
+		}
 	}
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,6 +25,22 @@ func badName(name string) string {
 	return ""
 }
 
+// withDot proposes a channel's name for one without a dot: of several words the
+// last is the quantity.
+func withDot(name string) string {
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-'
+	})
+	switch n := len(words); n {
+	case 0:
+		return "pump1.vibration"
+	case 1:
+		return "pump1." + words[0]
+	default:
+		return strings.Join(words[:n-1], "") + "." + words[n-1]
+	}
+}
+
 // feed checks a channel's name, with places for what wildcards match, and
 // registers it.
 func (l *loader) feed(f *feeds, name string, at span, wildcards int, lines bool) {
@@ -47,7 +62,7 @@ func (l *loader) feed(f *feeds, name string, at span, wildcards int, lines bool)
 	}
 	plain := places.ReplaceAllString(name, "x")
 	if !strings.Contains(plain, ".") && !strings.Contains(name, "{") {
-		l.fail(at, fmt.Sprintf("write machine.quantity: %q", "pump1."+cmp.Or(name, "vibration")), "channel %q has no dot", name)
+		l.fail(at, fmt.Sprintf("write machine.quantity: %q", withDot(name)), "channel %q has no dot", name)
 		return
 	}
 	if problem := badName(plain); problem != "" {
@@ -75,7 +90,7 @@ func (l *loader) fed(f *feeds, table, name string) {
 		known = append(known, m.name)
 	}
 	cure := "name a channel of one of the sources"
-	if near := nearest(name, f.names); near != "" {
+	if near := Nearest(name, f.names); near != "" {
 		cure = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) <= 16 {
 		cure = "known channels: " + strings.Join(known, ", ")
@@ -126,7 +141,7 @@ func (l *loader) machines(f *feeds) {
 			}
 		}
 		cure := "a machine is the part of a channel's name before the last dot"
-		if near := nearest(name, known); near != "" {
+		if near := Nearest(name, known); near != "" {
 			cure = fmt.Sprintf("did you mean %q?", near)
 		} else if len(known) > 0 && len(known) <= 16 {
 			cure = "known machines: " + strings.Join(known, ", ")

@@ -71,7 +71,7 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 func (l *loader) kafka() {
 	k := &l.config.Kafka
 	if l.root.child("kafka") == nil {
-		if !l.mayBeBroken("kafka") && len(l.root.names) > 0 {
+		if !l.mayBeBroken("kafka") && (len(l.root.names) > 0 || !l.anyBroken()) {
 			l.fail(span{}, "add a table [kafka] with brokers = [\"host:9092\"]", "there is no table [kafka] that says where events go")
 		}
 		return

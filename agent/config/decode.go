@@ -90,7 +90,7 @@ func (l *loader) unknownKey(name string, n *node, t reflect.Type, path []string)
 	case n.kind == table && len(path) == 2 && !n.closed:
 		cure = fmt.Sprintf("a name with dots stands in quotes: [%s.%q]", path[0], strings.Join(chain(path[1], name, n), "."))
 	default:
-		if meant = nearest(name, keys); meant != "" {
+		if meant = Nearest(name, keys); meant != "" {
 			cure = fmt.Sprintf("did you mean %q?", meant)
 		} else if homes := homesOf(name); len(homes) > 0 {
 			cure = fmt.Sprintf("%q belongs in %s", name, homes[0])

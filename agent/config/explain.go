@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -36,6 +37,9 @@ var syntaxErrors = []syntaxError{
 	{"carriage return", "a line ends in a carriage return alone", "save the file with the line ends of Unix or Windows"},
 }
 
+// decimalComma is a number as much of Europe writes it.
+var decimalComma = regexp.MustCompile(`^[+-]?\d+,\d+$`)
+
 // explain puts a message of the parser into the words of somebody who writes
 // such files, with the cure.
 func explain(doc *document, at span, said string) (told, cure string) {
@@ -53,6 +57,8 @@ func explain(doc *document, at span, said string) (told, cure string) {
 	key = strings.TrimSpace(key)
 	value, _, _ = strings.Cut(strings.TrimSpace(value), " #")
 	switch {
+	case isPair && decimalComma.MatchString(value) && !doc.isSecret(bounds):
+		told, cure = "a number has a point, not a comma", fmt.Sprintf("write %s", strings.Replace(value, ",", ".", 1))
 	case isPair && value == "":
 		told, cure = "there is no value behind =", fmt.Sprintf("give %s a value, or remove the line", key)
 	case strings.ContainsAny(line, "“”„‘’") && said != neverClosed:

@@ -64,7 +64,13 @@ func (l *loader) broker(m *MQTT, path []string) {
 		known := []string{"tcp", "tls", "ws", "wss"}
 		cure := didYouMean(scheme, known)
 		if alias := mqttAliases[strings.ToLower(scheme)]; alias != "" {
-			cure = fmt.Sprintf("write %q", alias+"://"+withPort(hostOf(rest), mqttPorts[alias]))
+			host := withPort(hostOf(rest), mqttPorts[alias])
+			for _, plain := range []string{"tcp", "tls"} { // nobody has a web server on MQTT's own ports
+				if strings.HasSuffix(host, ":"+mqttPorts[plain]) {
+					alias = plain
+				}
+			}
+			cure = fmt.Sprintf("write %q", alias+"://"+host)
 		}
 		l.fail(at, cure, "%q is no way to connect to a broker", scheme+"://")
 	case err != nil:
@@ -187,7 +193,7 @@ func checkTimeFormat(format string, names ...string) error {
 	for _, other := range []time.Time{t.Add(time.Second), t.AddDate(0, 0, 1)} {
 		if t.Format(format) == other.Format(format) {
 			cure := fmt.Sprintf("write %s, or how the moment 2006-01-02 15:04:05 would be written", strings.Join(names, ", "))
-			if near := nearest(format, names); near != "" {
+			if near := Nearest(format, names); near != "" {
 				cure = fmt.Sprintf("did you mean %q?", near)
 			}
 			return curedError{fmt.Sprintf("time_format %q is no way to write a time", format), cure}

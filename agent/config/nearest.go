@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// nearest is the candidate that was probably meant by word, or "" when none is
+// Nearest is the candidate that was probably meant by word, or "" when none is
 // near: at most a third of the letters differ (optimal string alignment: a
 // letter more, less, other, or two swapped), or one only begins the other.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, least := "", max(1, len(word)/3)+1
 	low := strings.ToLower(word)
 	for _, c := range candidates {
@@ -27,7 +27,7 @@ func nearest(word string, candidates []string) string {
 // didYouMean is the cure for an unknown word: the nearest of the candidates, or
 // all of them when they are few.
 func didYouMean(word string, candidates []string) string {
-	if near := nearest(word, candidates); near != "" {
+	if near := Nearest(word, candidates); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if len(candidates) == 0 || len(candidates) > 16 {

@@ -191,7 +191,7 @@ func parseFalseAlarms(text string) (time.Duration, error) {
 		for i, p := range periods {
 			names[i] = p.name
 		}
-		if near := nearest(m[2], names); near != "" {
+		if near := Nearest(m[2], names); near != "" {
 			cure = fmt.Sprintf("write \"%s per %s\"", m[1], near)
 		}
 		return 0, curedError{problem, cure}

@@ -32,7 +32,7 @@ func (o *outage) watch(log *slog.Logger, run func() error) error {
 	began, over := time.Now(), make(chan struct{})
 	timer := time.AfterFunc(backAfter, func() {
 		defer close(over)
-		log.Info("source is back", "source", o.source, "down for", began.Sub(o.since).Round(time.Second))
+		log.Info("source is back", "source", o.source, "down_for", began.Sub(o.since).Round(time.Second))
 		*o = outage{source: o.source}
 	})
 	err := run()
@@ -55,7 +55,7 @@ func (o *outage) tell(log *slog.Logger, err error) {
 		o.since = now
 		log.Warn("source is down, tried again until it is back", "source", o.source, "error", err)
 	case text != o.text || now.Sub(o.said) >= sayEvery:
-		log.Warn("source is still down", "source", o.source, "down for", now.Sub(o.since).Round(time.Second), "error", err)
+		log.Warn("source is still down", "source", o.source, "down_for", now.Sub(o.since).Round(time.Second), "error", err)
 	default:
 		return
 	}

@@ -45,10 +45,10 @@ func TestOutageIsToldOnce(t *testing.T) {
 			}
 		}
 		if len(warned) < 6 || len(warned) > 8 || !strings.Contains(warned[0], "connection reset") ||
-			!strings.Contains(warned[1], "no answer") || !strings.Contains(warned[2], `"down for"=1`) {
+			!strings.Contains(warned[1], "no answer") || !strings.Contains(warned[2], `down_for=1`) {
 			t.Errorf("%d warnings in an hour:\n%s", len(warned), strings.Join(warned, "\n"))
 		}
-		if len(back) != 1 || !strings.Contains(back[0], `"down for"=1h`) {
+		if len(back) != 1 || !strings.Contains(back[0], `down_for=1h`) {
 			t.Errorf("it is said to be back: %q", back)
 		}
 	})

@@ -93,7 +93,7 @@ func (r *Reader) readHeader() error {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("read the header: the input is empty: %w", io.ErrUnexpectedEOF)
+		return errors.New("read the header: the input is empty")
 	case err != nil:
 		return fmt.Errorf("read the header: %w", err)
 	}

@@ -77,10 +77,15 @@ func (a address) dial(ctx context.Context, config *tls.Config, dry func()) (net.
 	c := tls.Client(raw, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, err
+		return nil, &handshakeError{err}
 	}
 	return c, nil
 }
+
+// handshakeError says that a connection ended before TLS was agreed on.
+type handshakeError struct{ error }
+
+func (e *handshakeError) Unwrap() error { return e.error }
 
 func (a address) dialWeb(ctx context.Context, config *tls.Config, open func(ctx context.Context, network, addr string) (net.Conn, error)) (net.Conn, error) {
 	d := websocket.Dialer{NetDialContext: open, Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, Subprotocols: []string{"mqtt"}}

@@ -161,7 +161,7 @@ func (l *link) close() {
 
 // explain adds the cure, where there is one.
 func (s *Source) explain(what string, err error) error {
-	if c := cure(err, s.address); c != "" {
+	if c := s.cure(err); c != "" {
 		return fmt.Errorf("%s: %w; %s", what, err, c)
 	}
 	return fmt.Errorf("%s: %w", what, err)

@@ -3,8 +3,10 @@ package mqtt
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -328,16 +330,34 @@ func TestErrorsSayTheCure(t *testing.T) {
 		{"no password file", func(o *Options) {
 			o.Password = func() (string, error) { b, err := os.ReadFile("/nowhere/password"); return string(b), err }
 		}, "check that the file is there"},
-		{"unknown host", func(o *Options) { o.Broker = "tcp://no-such-host.invalid:1883" }, "no such host"},
+		{"unknown host", func(o *Options) { o.Broker = "tcp://no-such-host.invalid:1883" }, "gateway's name server"},
 		{"multicast name", func(o *Options) { o.Broker = "tcp://broker.local:1883" }, ".local (mDNS)"},
 		{"nobody there", func(o *Options) { o.Broker = "tcp://" + closed }, "nothing listens there"},
-		{"TLS to a plain port", func(o *Options) { o.Broker = "tls://" + b.addr }, "broker closed the connection"},
+		{"TLS to a plain port", func(o *Options) { o.Broker = "tls://" + b.addr }, "may not be for TLS"},
 	} {
 		o := b.options(1, value("a"))
 		c.change(&o)
 		err := source(t, o).Run(context.Background(), newWriter(t))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if err != nil && strings.Count(err.Error(), "no such host") > 1 {
+			t.Errorf("%s is said twice: %v", c.name, err)
+		}
+	}
+}
+
+// Who has no certificate is told to set one, who has one to check it.
+func TestCureOfRefusedCertificate(t *testing.T) {
+	alert := &net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}
+	for _, err := range []error{alert, io.EOF} {
+		o := Options{Broker: "tls://host", ClientID: "c", Topics: []Topic{value("a")}, TLS: &tls.Config{MinVersion: tls.VersionTLS12}}
+		if got := source(t, o).cure(err); !strings.Contains(got, "set cert and key") {
+			t.Errorf("%v, no certificate: %q", err, got)
+		}
+		o.TLS.Certificates = make([]tls.Certificate, 1)
+		if got := source(t, o).cure(err); !strings.Contains(got, "check cert and key") || !strings.Contains(got, "expired") {
+			t.Errorf("%v, a certificate: %q", err, got)
 		}
 	}
 }
@@ -353,12 +373,12 @@ func TestErrorsOfMosquittoSayTheCure(t *testing.T) {
 			o.Password = func() (string, error) { return "wrong", nil }
 		}, "check username and password_file"},
 		{"unknown authority", "TOCSIN_TEST_MQTT_TLS", func(*testing.T, *Options) {}, "set ca"},
-		{"no certificate", "TOCSIN_TEST_MQTT_MTLS", func(t *testing.T, o *Options) { o.TLS = certificates(t, false) }, "check cert and key"},
+		{"no certificate", "TOCSIN_TEST_MQTT_MTLS", func(t *testing.T, o *Options) { o.TLS = certificates(t, false) }, "set cert and key"},
 		{"another name", "TOCSIN_TEST_MQTT_MTLS", func(t *testing.T, o *Options) {
 			o.TLS = certificates(t, true)
 			o.TLS.ServerName = "elsewhere"
 		}, "server_name"},
-		{"TLS to a plain port", "TOCSIN_TEST_MQTT", func(*testing.T, *Options) {}, "broker closed the connection"},
+		{"TLS to a plain port", "TOCSIN_TEST_MQTT", func(*testing.T, *Options) {}, "may not be for TLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, u := realBroker(t, c.env)

@@ -171,7 +171,7 @@ func (s *Sink) encode(buffer *[]byte, b uplink.Batch) (err error) {
 // outcome is what an error means, and the end of a session whose picture of the
 // cluster it shows to be wrong.
 func (s *Sink) outcome(use *session, topic string, err error) uplink.Outcome {
-	out, stale := judge(err, topic)
+	out, stale := judge(err, topic, s.o.door())
 	if stale {
 		s.cluster.renew(use)
 	}

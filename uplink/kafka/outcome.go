@@ -31,6 +31,9 @@ const (
 	leaderCure  = "if this lasts, ask Kafka's administrator: a partition of {topic} has no leader, too few brokers run"
 	networkCure = "check the network, and that [kafka] brokers names host and port of a running broker; if it runs, its port may expect tls or sasl"
 	closedCure  = "if this lasts: the broker's port may expect TLS or a log-in; see tls and sasl in [kafka]"
+	plainCure   = "if this lasts: this port of the broker may not be encrypted (remove tls from [kafka]), or the broker asks for a log-in (see sasl in [kafka])"
+	showCure    = "the broker asks for a certificate: set cert and key in [kafka] tls"
+	refusedCure = "the broker refuses this gateway's certificate: check cert and key in [kafka] tls, and their dates"
 	requestCure = "the cluster refuses tocsin's requests: it must run Kafka 2.1 or later"
 )
 
@@ -64,6 +67,7 @@ var remedies = map[kafkago.Error]remedy{
 	33: {result: uplink.Hold, cure: "the broker does not offer this way to log in: correct mechanism in [kafka] sasl"},
 	34: {result: uplink.Hold, cure: closedCure},  // not logged in
 	35: {result: uplink.Hold, cure: requestCure}, // unsupported version
+	38: {result: uplink.Hold, cure: "fewer brokers run than copies were asked for: where there is one broker, give --replicas 1"},
 	42: {result: uplink.Hold, cure: requestCure}, // invalid request
 	43: {result: uplink.Hold, cure: requestCure}, // unsupported for message format
 	44: {result: uplink.Hold, cure: "the cluster's policy refuses it: ask Kafka's administrator"},
@@ -85,11 +89,26 @@ var remedies = map[kafkago.Error]remedy{
 	90: {result: uplink.NewProducer}, // producer fenced
 }
 
+// door is how the gateway comes to a broker: the same refusal has another cure
+// behind each.
+type door struct {
+	tls  bool
+	cert bool // a certificate of its own is shown
+}
+
+func (o Options) door() door {
+	if o.TLS == nil {
+		return door{}
+	}
+	c := o.TLS(o.Brokers[0])
+	return door{tls: true, cert: c.GetClientCertificate != nil || len(c.Certificates) > 0}
+}
+
 // judge says what an error means, whatever its shape, and whether it shows the
 // picture of the cluster to be wrong. Whether a request that got no answer was
 // sent only the caller knows.
-func judge(err error, topic string) (out uplink.Outcome, stale bool) {
-	r := remedyFor(err)
+func judge(err error, topic string, d door) (out uplink.Outcome, stale bool) {
+	r := remedyFor(err, d)
 	if r.result == uplink.Acknowledged {
 		return uplink.Outcome{}, false
 	}
@@ -106,7 +125,7 @@ func judge(err error, topic string) (out uplink.Outcome, stale bool) {
 
 // remedyFor finds the remedy. kafka-go wraps a broker's code, a protocol error
 // of its own, or what the network, TLS or SASL said; several deep.
-func remedyFor(err error) remedy {
+func remedyFor(err error, d door) remedy {
 	var code kafkago.Error
 	var credential credentialError
 	var dns *net.DNSError
@@ -125,13 +144,24 @@ func remedyFor(err error) remedy {
 	case errors.As(err, &credential):
 		return remedy{result: uplink.Hold, stale: true, cure: loginCure}
 	case isTLS(err):
-		return remedy{result: uplink.Hold, stale: true, cure: tlsCure(err)}
+		return remedy{result: uplink.Hold, stale: true, cure: tlsCure(err, d)}
 	case errors.As(err, &dns):
 		return remedy{result: uplink.Again, stale: true, cure: "check the name of the broker and the gateway's DNS"}
 	case errors.As(err, &dial) && dial.Op == "dial", errors.As(err, &timeout) && timeout.Timeout():
 		return remedy{result: uplink.Again, stale: true, cure: networkCure}
 	}
-	return remedy{result: uplink.Again, stale: true, cure: closedCure} // reset, closed, garbled
+	return remedy{result: uplink.Again, stale: true, cure: d.closed()} // reset, closed, garbled
+}
+
+// closed is the cure where a broker ends the connection without a word.
+func (d door) closed() string {
+	switch {
+	case !d.tls:
+		return closedCure
+	case !d.cert:
+		return plainCure + " or for a certificate (set cert and key in tls)"
+	}
+	return plainCure
 }
 
 // bare takes off what kafka-go puts before every error: the name of its method.
@@ -163,7 +193,7 @@ func isTLS(err error) bool {
 	return strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ") || strings.Contains(text, "expecting TLS")
 }
 
-func tlsCure(err error) string {
+func tlsCure(err error, d door) string {
 	var record tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -180,8 +210,10 @@ func tlsCure(err error) string {
 		return "the broker's certificate is for another name: set server_name in [kafka] tls, or use that name in brokers"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the broker's certificate is out of date, or the gateway's clock is wrong"
+	case strings.Contains(text, "remote error: tls:") && !d.cert:
+		return showCure
 	case strings.Contains(text, "remote error: tls:"):
-		return "the broker refuses this gateway's certificate: check cert and key in [kafka] tls, and their dates"
+		return refusedCure
 	}
 	return "check ca, cert and key in [kafka] tls"
 }

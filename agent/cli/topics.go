@@ -19,7 +19,7 @@ import (
 func topics(c *call) error {
 	file := c.configFlag()
 	partitions := c.flags.Int("partitions", 6, "`N` partitions of the events topic")
-	replicas := c.flags.Int("replicas", 3, "`N` copies of every partition; 1 only where there is one broker")
+	replicas := c.flags.Int("replicas", 0, "`N` copies of every partition; default: 3, or as many as there are brokers")
 	keep := c.flags.Duration("retention", 7*24*time.Hour, "create: how long events are kept")
 	words, err := c.parse(1)
 	if err != nil {
@@ -28,8 +28,8 @@ func topics(c *call) error {
 	if len(words) == 0 || words[0] != "create" && words[0] != "check" {
 		return fmt.Errorf("say what to do: create or check: %w", errUsage)
 	}
-	if *partitions < 1 || *replicas < 1 {
-		return fmt.Errorf("--partitions %d --replicas %d: at least 1 of each: %w", *partitions, *replicas, errUsage)
+	if *partitions < 1 || *replicas < 0 {
+		return fmt.Errorf("--partitions %d --replicas %d: at least 1 partition, and no negative number: %w", *partitions, *replicas, errUsage)
 	}
 	cfg, err := config.Load(*file)
 	if err != nil {
@@ -41,13 +41,29 @@ func topics(c *call) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	wanted := []kafka.Topic{kafka.Events(cfg.Kafka.Events, *partitions, *replicas, *keep), kafka.Status(cfg.Kafka.Status, 1, *replicas)}
-	if words[0] == "create" {
+	copies, err := copiesOr(ctx, sink, *replicas)
+	wanted := []kafka.Topic{kafka.Events(cfg.Kafka.Events, *partitions, copies, *keep), kafka.Status(cfg.Kafka.Status, 1, copies)}
+	switch {
+	case err != nil:
+	case words[0] == "create":
 		err = c.createTopics(ctx, sink, wanted)
-	} else {
+	default:
 		err = c.checkTopics(ctx, sink, wanted)
 	}
 	return errors.Join(err, sink.Close())
+}
+
+// usualCopies lets one broker fail while another is being replaced.
+const usualCopies = 3
+
+// copiesOr is how many copies were asked for, or as many as are usual and there
+// are brokers for.
+func copiesOr(ctx context.Context, sink *kafka.Sink, asked int) (int, error) {
+	if asked > 0 {
+		return asked, nil
+	}
+	brokers, err := sink.Brokers(ctx)
+	return min(usualCopies, max(brokers, 1)), err
 }
 
 func (c *call) createTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka.Topic) error {

@@ -97,6 +97,20 @@ func (s *Sink) useAll(topics []Topic) *session {
 	return s.cluster.use("")
 }
 
+// Brokers asks how many brokers the cluster has now. Its error is an
+// uplink.Outcome.
+func (s *Sink) Brokers(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	use := s.cluster.use(s.o.Topic)
+	defer s.cluster.done(use)
+	got, err := use.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{s.o.Topic}})
+	if err != nil {
+		return 0, s.outcome(use, s.o.Topic, fmt.Errorf("ask for the brokers: %w", bare(err)))
+	}
+	return len(got.Brokers), nil
+}
+
 // Finding is a setting of a topic that is not as it should be.
 type Finding struct {
 	Topic, Setting string

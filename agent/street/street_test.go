@@ -226,7 +226,7 @@ func (s *scene) killing(agents, brokers int, d *disk) report {
 				}
 			})
 		}
-		time.Sleep(s.safe + time.Duration(rand.Int64N(int64(s.safe))))
+		time.Sleep(s.safe*3/2 + time.Duration(rand.Int64N(int64(s.safe)))) // some anomalies must lie the safe time before the kill
 		if i%2 == 0 {
 			s.valve.set(muted)
 			time.Sleep(time.Duration(rand.Int64N(int64(s.safe / 2))))

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-
-	"tocsin/agent/alarms"
 )
 
 // printer writes lines until one fails, and keeps that error.
@@ -25,5 +23,3 @@ func quote(s string) string {
 	b, _ := json.Marshal(s) // a string always marshals
 	return string(b)
 }
-
-func eventSchema() []byte { return alarms.Schema() }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"tocsin/agent/alarms"
 	"tocsin/agent/config"
 )
 
@@ -70,7 +71,7 @@ func schema(c *call) error {
 	if err != nil {
 		return err
 	}
-	schemas := map[string]func() []byte{"config": config.Schema, "event": eventSchema}
+	schemas := map[string]func() []byte{"config": config.Schema, "event": alarms.Schema}
 	if len(words) == 0 || schemas[words[0]] == nil {
 		return fmt.Errorf("say which schema: config or event: %w", errUsage)
 	}

@@ -29,7 +29,6 @@ type child struct {
 	socket string
 	cmd    *exec.Cmd
 	exited chan error
-	starts int
 }
 
 func (c *child) start() error {
@@ -54,7 +53,6 @@ func (c *child) start() error {
 	if err := c.cmd.Start(); err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}
-	c.starts++
 	c.exited = make(chan error, 1)
 	go func(cmd *exec.Cmd, exited chan error) { exited <- cmd.Wait() }(c.cmd, c.exited)
 	return nil

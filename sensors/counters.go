@@ -27,6 +27,7 @@ func (r Reason) String() string { return reasonNames[r] }
 type Counters struct {
 	Read    atomic.Uint64
 	Judged  atomic.Uint64
+	Latest  atomic.Int64 // when the last batch that was judged arrived, by Now; 0: none yet
 	refused [Reasons]atomic.Uint64
 }
 
@@ -42,6 +43,16 @@ func (c *Counters) RefusedAll() (n uint64) {
 		n += c.refused[i].Load()
 	}
 	return n
+}
+
+// CarryOn adds what an earlier Writer of the same source has counted, so that
+// the ledger outlives the source's settings.
+func (c *Counters) CarryOn(from *Counters) {
+	c.Read.Add(from.Read.Load())
+	c.Judged.Add(from.Judged.Load())
+	for r := range Reasons {
+		c.refused[r].Add(from.Refused(r))
+	}
 }
 
 // ByReason is how many readings were refused, by the names of the reasons that

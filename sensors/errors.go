@@ -2,7 +2,8 @@ package sensors
 
 import "errors"
 
-// ErrClosed is what Put returns after the Queue was closed.
+// ErrClosed is what Put, Room and Register return after the Queue or the Writer
+// was closed.
 var ErrClosed = errors.New("the queue is closed")
 
 // ErrTooManyChannels is what Writer.Register returns when the street is full.

@@ -17,6 +17,11 @@ const (
 	BadOutOfService          Quality = 0x808D0000
 )
 
+// DeviceTime is set in the Quality of a Sample whose Time is of its device, or
+// of the file it was read from, and not of the gateway's clock: nobody here can
+// correct it. OPC UA reserves the bit and never sets it.
+const DeviceTime Quality = 1 << 12
+
 // IsGood reports whether the two highest bits say good.
 func (q Quality) IsGood() bool { return q>>30 == 0 }
 
@@ -25,7 +30,7 @@ func (q Quality) IsBad() bool { return q>>31 == 1 }
 
 // String names the code as OPC UA does where tocsin knows it, else its class.
 func (q Quality) String() string {
-	switch q {
+	switch q &^ DeviceTime {
 	case UncertainLastUsableValue:
 		return "UncertainLastUsableValue"
 	case UncertainEngineeringUnit:

@@ -3,6 +3,7 @@ package sensors
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,6 +20,7 @@ type Batch struct {
 	from     *Writer
 	onJudged func(mark uint64) // the writer's when the batch was begun
 	mark     uint64            // the highest put; 0 for none
+	then     func()            // of Then: a place in the queue, and no samples
 }
 
 // From is the writer of the source that the batch came from.
@@ -45,9 +47,12 @@ type Queue struct {
 	full     []*Batch // oldest first
 	closed   bool     // what is not in full by now never will be
 	channels []Channel
+	feeders  []int       // how many writers feed each channel
+	spare    []ChannelID // numbers that Sweep took back
 	byName   map[string]ChannelID
 	writers  []*Writer
-	most     int // channels
+	fed      int // channels that some writer feeds
+	most     int // of those
 }
 
 // NewQueue makes a queue of the given number of batches of the given number of
@@ -66,9 +71,12 @@ func NewQueue(batches, samples, mostChannels int) *Queue {
 // the writers before it.
 func (q *Queue) Writer(name string, channels []Channel) (*Writer, error) {
 	w := &Writer{Name: name, queue: q}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, c := range channels {
-		id, err := q.register(c)
+		id, err := q.register(w, c)
 		if err != nil {
+			q.abandon(w)
 			return nil, err
 		}
 		w.number(id)
@@ -79,11 +87,61 @@ func (q *Queue) Writer(name string, channels []Channel) (*Writer, error) {
 	return w, nil
 }
 
+// Retire takes a writer that was closed out of the queue. Its channels keep
+// their numbers, for another writer to feed them on, until Sweep. Call it where
+// none of its samples can still be taken: in a function of Then, after Close.
+func (q *Queue) Retire(w *Writer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	q.abandon(w)
+}
+
+// abandon is called with w.mu held.
+func (q *Queue) abandon(w *Writer) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id := range w.own {
+		if q.feeders[id]--; q.feeders[id] == 0 {
+			q.fed--
+		}
+	}
+	w.own = nil
+	q.writers = slices.DeleteFunc(q.writers, func(other *Writer) bool { return other == w })
+}
+
+// Sweep takes back, and returns, the numbers of the channels that no writer
+// feeds any more; channels found later get them. No sample that carries one may
+// be left to be judged.
+func (q *Queue) Sweep() (gone []ChannelID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, id := range q.byName {
+		if q.feeders[id] == 0 {
+			delete(q.byName, name)
+			q.channels[id] = Channel{}
+			gone = append(gone, id)
+		}
+	}
+	q.spare = append(q.spare, gone...)
+	return gone
+}
+
 // Writers lists the sources that were registered, in order.
 func (q *Queue) Writers() []*Writer {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return append([]*Writer(nil), q.writers...)
+}
+
+// Feeder is a writer that feeds the channel, one that has not ended where there
+// is such; nil where none does.
+func (q *Queue) Feeder(id ChannelID) (feeder *Writer) {
+	for _, w := range q.Writers() {
+		if w.feeds(id) && (feeder == nil || feeder.Ended()) {
+			feeder = w
+		}
+	}
+	return feeder
 }
 
 // Channel is the channel with that number. A channel that a wildcard finds at
@@ -94,11 +152,38 @@ func (q *Queue) Channel(id ChannelID) Channel {
 	return q.channels[id]
 }
 
-// NumChannels is how many channels are registered so far.
+// NumChannels is how many channels are fed now. Until the first Sweep their
+// numbers are 0 to NumChannels-1.
 func (q *Queue) NumChannels() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.channels)
+	return q.fed
+}
+
+// Fed lists the channels that are fed now.
+func (q *Queue) Fed() (ids []ChannelID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, n := range q.feeders {
+		if n > 0 {
+			ids = append(ids, ChannelID(id))
+		}
+	}
+	return ids
+}
+
+// Then has f called by the goroutine that Takes, between two batches, when
+// everything handed over by now has been judged. After ErrClosed it is not
+// called.
+func (q *Queue) Then(f func()) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	q.full = append(q.full, &Batch{then: f})
+	q.wake()
+	return nil
 }
 
 // Take waits for the oldest batch. It returns io.EOF once the queue is closed
@@ -110,6 +195,10 @@ func (q *Queue) Take(wake <-chan time.Time) (*Batch, error) {
 			b := q.full[0]
 			q.full = append(q.full[:0], q.full[1:]...)
 			q.mu.Unlock()
+			if b.then != nil {
+				b.then()
+				continue
+			}
 			return b, nil
 		}
 		closed := q.closed
@@ -164,19 +253,39 @@ func (q *Queue) release(b *Batch) {
 	q.free <- b
 }
 
-// register gives the channel's number in the street, a new one for a new name.
-func (q *Queue) register(c Channel) (ChannelID, error) {
+// register gives the channel's number in the street, a new one for a new name,
+// and notes that w feeds it. It is called with w.mu held.
+func (q *Queue) register(w *Writer, c Channel) (ChannelID, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if id, known := q.byName[c.Name]; known {
+	id, known := q.byName[c.Name]
+	if _, mine := w.own[id]; known && mine {
 		return id, nil
 	}
-	if len(q.channels) >= q.most {
+	if first := !known || q.feeders[id] == 0; first && q.fed >= q.most {
 		return 0, fmt.Errorf("register %s: %w: there are %d", c.Name, ErrTooManyChannels, q.most)
 	}
-	id := ChannelID(len(q.channels))
-	q.channels, q.byName[c.Name] = append(q.channels, c), id
+	if !known {
+		id = q.vacant()
+		q.byName[c.Name] = id
+	}
+	if q.feeders[id] == 0 {
+		q.channels[id] = c
+		q.fed++
+	}
+	q.feeders[id]++
 	return id, nil
+}
+
+// vacant is a number that no channel has. It is called with mu held.
+func (q *Queue) vacant() ChannelID {
+	if last := len(q.spare) - 1; last >= 0 {
+		id := q.spare[last]
+		q.spare = q.spare[:last]
+		return id
+	}
+	q.channels, q.feeders = append(q.channels, Channel{}), append(q.feeders, 0)
+	return ChannelID(len(q.channels) - 1)
 }
 
 // Idle reports whether every batch has been judged.

@@ -19,15 +19,27 @@ type ChannelID uint32
 type Channel struct {
 	Name string
 	Unit string // UCUM: "Cel", "mm/s", "bar"; empty where none is known
+	// Scaling is how the source makes readings of what the device says, in words of
+	// its own: "×0.1 +5"; empty where it does nothing to them.
+	Scaling string
+}
+
+// Measure says what the channel's numbers mean. What was learned in another
+// measure is worth nothing.
+func (c Channel) Measure() string {
+	if c.Scaling == "" {
+		return c.Unit
+	}
+	return c.Unit + " " + c.Scaling
 }
 
 // Sample is one reading. It holds no pointer, so a batch of them costs the
 // garbage collector nothing.
 type Sample struct {
-	Time    int64     // when it was measured, nanoseconds since 1970 UTC
+	Time    int64     // when it was measured, nanoseconds since 1970 UTC: Steady's, or the device's own
 	Value   float64   // in the channel's unit
 	Channel ChannelID // the source's own number when put, the street's when judged
-	Quality Quality
+	Quality Quality   // with DeviceTime where Time is the device's own
 }
 
 // Source reads one device, broker or file.
@@ -88,3 +100,10 @@ var start = time.Now()
 // Now is the monotonic clock of this process, in nanoseconds: what arrival
 // times are measured on, because it never jumps.
 func Now() int64 { return int64(time.Since(start)) }
+
+// Steady is the time that sources stamp readings with which bring none of their
+// own, in nanoseconds since 1970 UTC: what the wall clock said when the process
+// began, carried on by the monotonic clock. So nothing jumps for who judges when
+// the gateway's clock is set. Where people are told a time, tocsin/agent/clock
+// says what is to be added.
+func Steady() int64 { return start.UnixNano() + Now() }

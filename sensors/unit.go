@@ -44,7 +44,8 @@ var aliases = pairs(`
 
 // hints are spellings that UCUM reads as something no plant measures, or not at
 // all: what was meant is asked, never guessed.
-var hints = pairs(`c Cel | C Cel | f [degF] | F [degF] | G [g] | gs [g] | k K | Amp A | U V | mmps mm/s | Ps [HP] | PS [HP] | mA/V S`)
+var hints = pairs(`c Cel | C Cel | f [degF] | F [degF] | G [g] | gs [g] | k K | Amp A | U V | mmps mm/s | Ps [HP] | PS [HP] | mA/V S
+	sek s | Sek s | Sekunde s | std h | Std h | Stunde h | grad °C | Grad °C | barü barg | stk {pieces} | Stk {pieces} | pcs {pieces} | Upm rpm`)
 
 // common is what a suggestion is first looked for among.
 var common = strings.Fields(`mm/s Cel bar A rpm m3/h kW V Hz % [g] m/s2 kPa MPa mbar L/min um [degF] K mA N.m kW.h dB kg/h t/h Pa W m3 L kg s h min m mm Ohm lx`)
@@ -67,7 +68,8 @@ func ParseUnit(s string) (ucum string, err error) {
 	if ucum, ok := whole(text); ok {
 		return ucum, nil
 	}
-	ucum, unknown, ok := product(spelling.Replace(text))
+	spelled := spelling.Replace(text)
+	ucum, unknown, ok := product(spelled)
 	if ok {
 		return ucum, nil
 	}
@@ -79,6 +81,9 @@ func ParseUnit(s string) (ucum string, err error) {
 		of = fmt.Sprintf(" in %q", text)
 	}
 	if near, _ := nearest(unknown); near != "" {
+		if meant, _, ok := product(strings.Replace(spelled, unknown, near, 1)); ok && of != "" {
+			near = meant
+		}
 		return "", fmt.Errorf("%w %q%s: did you mean %q?", ErrUnknownUnit, unknown, of, near)
 	}
 	return "", fmt.Errorf("%w %q%s: write it in UCUM (mm/s, Cel, bar, m3/h, /min), or in braces if it is your own: {pieces}", ErrUnknownUnit, unknown, of)

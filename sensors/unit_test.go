@@ -31,7 +31,7 @@ func TestParseUnit(t *testing.T) {
 func TestUnknownUnit(t *testing.T) {
 	for in, suggestion := range map[string]string{
 		"c": `"Cel"`, "C": `"Cel"`, "F": `"[degF]"`, "HZ": `"Hz"`, "KPA": `"kPa"`, "Bar": `"bar"`, "MM/S": `"mm/s"`, "rmp": `"rpm"`, "°CC": `"°C"`,
-		"C/min": `"Cel"`, "M3/h": `"m3/h"`, "celcius": `"celsius"`, "percnt": `"percent"`,
+		"C/min": `"Cel/min"`, "mm/sek": `"mm/s"`, "m³/std": `"m3/h"`, "Grad": `"°C"`, "kg/secnd": `"kg/s"`, "M3/h": `"m3/h"`, "celcius": `"celsius"`, "percnt": `"percent"`,
 		"xyzzyfoo": "{pieces}", "m//s": "", "/": "", ".": "", "m.": "", "m{": "", "{}": "", "m{a}b": "", "m{ä}": "", "m99": "", "[furlong]": "", "kbar(": "", strings.Repeat("m.", 40): "64",
 	} {
 		got, err := sensors.ParseUnit(in)

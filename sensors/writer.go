@@ -22,6 +22,7 @@ type Writer struct {
 	onJudged func(mark uint64)
 	batch    *Batch      // begun and not yet handed over; nil for none
 	timer    *time.Timer // hands it over
+	closed   bool
 }
 
 // OnJudged sets what is called, from the judging goroutine, when everything put
@@ -39,12 +40,15 @@ func (w *Writer) OnJudged(f func(mark uint64)) {
 // the source's own number for it. A name that another source or this one has
 // registered keeps its number. It allocates: keep the number.
 func (w *Writer) Register(c Channel) (ChannelID, error) {
-	id, err := w.queue.register(c)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return 0, ErrClosed
+	}
+	id, err := w.queue.register(w, c)
 	if err != nil {
 		return 0, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if own, known := w.own[id]; known {
 		return own, nil
 	}
@@ -60,6 +64,13 @@ func (w *Writer) number(id ChannelID) ChannelID {
 	}
 	w.own[id] = own
 	return own
+}
+
+func (w *Writer) feeds(id ChannelID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, feeds := w.own[id]
+	return feeds
 }
 
 // Put adds samples and waits for room while the queue is full: for sources that
@@ -150,11 +161,9 @@ func (w *Writer) Room(ctx context.Context) error {
 func (w *Writer) reserve(b *Batch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	select {
-	case <-w.queue.closing:
+	if w.shut() {
 		w.queue.release(b)
 		return ErrClosed
-	default:
 	}
 	if w.batch != nil { // another goroutine of this source was faster
 		w.queue.release(b)
@@ -172,6 +181,25 @@ func (w *Writer) End() {
 
 // Ended reports whether the source has come to its end.
 func (w *Writer) Ended() bool { return w.ended.Load() }
+
+// Close hands over what was put and refuses what a source that did not stop in
+// time still puts. See Queue.Retire.
+func (w *Writer) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flush()
+	w.closed = true
+}
+
+// shut says that no batch is begun any more.
+func (w *Writer) shut() bool {
+	select {
+	case <-w.queue.closing:
+		return true
+	default:
+		return w.closed
+	}
+}
 
 // Flush hands over what has been put so far without waiting for company.
 func (w *Writer) Flush() {
@@ -197,10 +225,8 @@ func (w *Writer) flush() {
 
 // open begins a batch if one is free.
 func (w *Writer) open() bool {
-	select {
-	case <-w.queue.closing:
+	if w.shut() {
 		return false
-	default:
 	}
 	select {
 	case b := <-w.queue.free:

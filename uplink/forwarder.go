@@ -38,6 +38,11 @@ type ForwarderOptions struct {
 	// Oldest is a time that no right clock can be before, such as the agent's
 	// build: what was stamped earlier was stamped by a clock not yet set.
 	Oldest time.Time
+	// Restamp corrects times that are known better now than when the records were
+	// made, each time before they are sent. It returns as many records in the same
+	// order, with the same identities, and changes none of those it is given; the
+	// Spool keeps what it has. Nil: nothing is corrected.
+	Restamp func([]Record) []Record
 }
 
 // Forwarder moves records from a Spool to a Sink, each exactly once in effect.
@@ -174,7 +179,7 @@ func (f *Forwarder) watch(ctx context.Context) {
 		}
 		f.cluster(attempt, err)
 		if err != nil {
-			sleep(ctx, backoff(attempt))
+			f.pause(ctx, backoff(attempt))
 			attempt++
 			continue
 		}
@@ -250,7 +255,7 @@ func (f *Forwarder) fresh(ctx context.Context, l *lane, used *Producer) (Produce
 			return Producer{}, false
 		}
 		l.trouble(attempt, asOutcome(err))
-		if !sleep(ctx, backoff(attempt)) {
+		if !f.pause(ctx, backoff(attempt)) {
 			return Producer{}, false
 		}
 	}
@@ -275,6 +280,37 @@ func (f *Forwarder) newest(ctx context.Context, used *Producer) (Producer, error
 	}
 	f.producer, f.asked = p, true
 	return p, nil
+}
+
+// pause waits, or until another lane's trouble ends, as what held that one may
+// have held this one, or until Hurry. False says that ctx ended first.
+func (f *Forwarder) pause(ctx context.Context, d time.Duration) bool {
+	f.mu.Lock()
+	better := f.better
+	f.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-better:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// Hurry ends every wait for another attempt, for when somebody has mended what
+// stood in the way.
+func (f *Forwarder) Hurry() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.relieve()
+}
+
+// relieve wakes who pauses. It is called with mu held.
+func (f *Forwarder) relieve() {
+	close(f.better)
+	f.better = make(chan struct{})
 }
 
 // persist does a piece of the Spool's work until it succeeds: nothing may be

@@ -111,6 +111,9 @@ func (l *lane) deliver(ctx context.Context, b *flight) fate {
 func (l *lane) send(b Batch) Outcome {
 	ctx, cancel := context.WithTimeout(l.f.calls, l.f.o.Timeout)
 	defer cancel()
+	if restamp := l.f.o.Restamp; restamp != nil {
+		b.Records = restamp(b.Records)
+	}
 	return l.f.sink.Send(ctx, b)
 }
 
@@ -153,28 +156,11 @@ func (l *lane) settle(ctx context.Context, b *flight, out Outcome) fate {
 		l.trouble(0, Outcome{}) // it is over for this partition
 		return off
 	}
-	if !l.pause(ctx, backoff(b.refused)) {
+	if !l.f.pause(ctx, backoff(b.refused)) {
 		return unclear
 	}
 	b.refused++
 	return flying
-}
-
-// pause waits, or until another lane's trouble ends: what held that one may
-// have held this one. False says that ctx ended first.
-func (l *lane) pause(ctx context.Context, d time.Duration) bool {
-	l.f.mu.Lock()
-	better := l.f.better
-	l.f.mu.Unlock()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-better:
-	case <-ctx.Done():
-		return false
-	}
-	return true
 }
 
 // missing keeps the time for which the batch's partition has not existed. True

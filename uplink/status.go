@@ -187,8 +187,7 @@ func (f *Forwarder) note(t *trouble, attempt int, out Outcome) {
 		}
 		held := time.Since(t.since)
 		*t = trouble{}
-		close(f.better)
-		f.better = make(chan struct{})
+		f.relieve()
 		if f.worst().since.IsZero() {
 			f.book.well = time.Now()
 			if f.book.loud {

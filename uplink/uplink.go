@@ -7,6 +7,7 @@ package uplink
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"tocsin/detectors"
@@ -46,7 +47,17 @@ func (r *Record) ID() string { return ID(r.Device, r.Epoch, r.Seq) }
 
 // ID makes a ce_id or an alarm_id: device.epoch.sequence.
 func ID(device string, epoch, seq uint64) string {
-	return fmt.Sprintf("%s.%016x.%d", device, epoch, seq)
+	return string(AppendID(make([]byte, 0, len(device)+1+16+1+20), device, epoch, seq))
+}
+
+// AppendID appends what ID makes.
+func AppendID(to []byte, device string, epoch, seq uint64) []byte {
+	const digits = "0123456789abcdef"
+	to = append(append(to, device...), '.')
+	for shift := 60; shift >= 0; shift -= 4 {
+		to = append(to, digits[epoch>>shift&15])
+	}
+	return strconv.AppendUint(append(to, '.'), seq, 10)
 }
 
 // Entry is one piece of alarm state, committed together with the events that

@@ -111,6 +111,9 @@ func (c *chart) statistic(x float64) float64 {
 // pass is how far from the usual the mean may be, in standard deviations.
 func (c *chart) pass() float64 { return slack + float64(allow*c.Base.Wander) }
 
+// Ready reports whether enough was seen to have a line.
+func (c *chart) Ready() bool { return c.calibration.Limit() > 0 }
+
 // Freeze ends learning.
 func (c *chart) Freeze() { c.calibration.Freeze() }
 

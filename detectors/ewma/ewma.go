@@ -72,6 +72,9 @@ func (c *chart) statistic(x float64) float64 {
 	return math.Abs(c.Smooth) / c.narrow
 }
 
+// Ready reports whether enough was seen to have a line.
+func (c *chart) Ready() bool { return c.calibration.Limit() > 0 }
+
 // Freeze ends learning.
 func (c *chart) Freeze() { c.calibration.Freeze() }
 

@@ -76,6 +76,9 @@ func (c *chart) usual() (m, scale float64) {
 	return m, meanToSD * c.window.meanDeviation(m)
 }
 
+// Ready reports whether enough was seen to have a line.
+func (c *chart) Ready() bool { return c.calibration.Limit() > 0 }
+
 // Freeze ends learning; the window stays as it is.
 func (c *chart) Freeze() {
 	c.calibration.Freeze()

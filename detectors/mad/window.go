@@ -14,10 +14,10 @@ const length = 256
 // search and one move of memory keep the order, and the middle half of the
 // deviations is found from where it was one reading ago.
 type window struct {
-	ring   [length]float64
-	sorted [length]float64
 	n, at  int // readings; place of the oldest in ring
 	from   int // where the nearest half of the readings to the median begins, in sorted
+	sorted [length]float64
+	ring   [length]float64
 }
 
 // push takes x in and, once full, the oldest out.
@@ -54,12 +54,14 @@ func (w *window) place(x float64) int {
 
 // search is the places of two readings in a full window. Both are looked for at
 // once and without a branch that could be guessed wrong: the sign of a
-// difference, one bit, is the step taken.
+// difference, one bit, is the step taken. Each round cuts what is left to a
+// quarter: its three readings are fetched at once, which takes half as long as
+// two rounds of halving one after the other.
 func (w *window) search(x, y float64) (int, int) {
 	var i, j uint8
-	for step := uint8(length / 2); step > 0; step /= 2 {
-		i += step & -below(w.sorted[i+step-1], x)
-		j += step & -below(w.sorted[j+step-1], y)
+	for step := uint8(length / 4); step > 0; step /= 4 {
+		i += step * (below(w.sorted[i+step-1], x) + below(w.sorted[i+2*step-1], x) + below(w.sorted[i+3*step-1], x))
+		j += step * (below(w.sorted[j+step-1], y) + below(w.sorted[j+2*step-1], y) + below(w.sorted[j+3*step-1], y))
 	}
 	return int(i) + int(below(w.sorted[i], x)), int(j) + int(below(w.sorted[j], y))
 }

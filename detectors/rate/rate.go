@@ -115,6 +115,9 @@ func (c *chart) learnInterval(dt float64) {
 	c.Interval += float64(weight * (min(dt, 4*c.Interval) - c.Interval))
 }
 
+// Ready reports whether enough was seen to have a line.
+func (c *chart) Ready() bool { return c.limit > 0 || c.calibration.Limit() > 0 }
+
 // Freeze ends learning.
 func (c *chart) Freeze() { c.calibration.Freeze() }
 

@@ -32,6 +32,7 @@ func New(after time.Duration, l detectors.Learning) detectors.Learner {
 type watch struct {
 	learning detectors.Learning
 	after    time.Duration
+	begun    bool // a reading came since the start: before that nobody looked, and no rest is known
 	state
 }
 
@@ -62,10 +63,10 @@ func (c *watch) Judge(w detectors.Window) detectors.Verdict {
 	same := c.Seen > 0 && w.Value == c.Value
 	if !same {
 		c.moved(w.Value)
-	} else if c.Same++; dt > 0 && c.Rest < math.MaxInt64-dt { // time may step back
+	} else if c.Same++; c.begun && dt > 0 && c.Rest < math.MaxInt64-dt { // time may step back
 		c.Rest += dt
 	}
-	c.Value, c.Time = w.Value, w.Time
+	c.Value, c.Time, c.begun = w.Value, w.Time, true
 	c.Seen++
 	limit := c.limit()
 	if !same || limit == 0 {

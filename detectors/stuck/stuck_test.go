@@ -81,6 +81,29 @@ func TestGivenTimeRunsOnTheReadingsClock(t *testing.T) {
 	}
 }
 
+// While the agent was off nobody looked: a reading that is the same afterwards,
+// days later or by another clock, has not been at rest all the time.
+func TestOffIsNoRest(t *testing.T) {
+	for _, later := range []int{3 * 86400, 50 * 365 * 86400, -86400} {
+		fresh := func() detectors.Learner { return stuck.New(10*time.Second, detectortest.Learning()) }
+		before, after := fresh(), fresh()
+		before.Judge(detectortest.At(0, 7))
+		before.Judge(detectortest.At(6, 7))
+		state, err := before.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := after.UnmarshalBinary(state); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []bool{false, false, true} { // 6 s before, then 0, 3 and 6
+			if v := after.Judge(detectortest.At(later+3*i, 7)); (v.Score >= detectors.Line) != want {
+				t.Errorf("%d s later, reading %d: score %g", later, i, v.Score)
+			}
+		}
+	}
+}
+
 // A rest that was an alarm doubles what is learned, so a nightly stop at an odd
 // value is told of a few times, not for ever, and a fault is not forgotten at once.
 func TestHabitBecomesNormal(t *testing.T) {

@@ -52,7 +52,8 @@ func New(l Limits) detectors.Detector {
 
 // limit is four edges, the gravest first.
 type limit struct {
-	low, high float64
+	low, high float64 // the innermost limits
+	calm      bool    // no edge is raised or turning
 	on, off   int64
 	edges     [4]edge
 }
@@ -80,10 +81,16 @@ func (d *limit) Traits() detectors.Traits {
 // Judge moves every edge and tells of the gravest that is raised.
 func (d *limit) Judge(w detectors.Window) detectors.Verdict {
 	v := detectors.Verdict{Low: d.low, High: d.high}
+	if d.calm && w.Value >= d.low && w.Value <= d.high {
+		return v // as nearly always
+	}
+	d.calm = true
 	for i := len(d.edges) - 1; i >= 0; i-- {
-		if d.edges[i].judge(w, d.on, d.off) {
-			v = d.edges[i].verdict
+		e := &d.edges[i]
+		if e.judge(w, d.on, d.off) {
+			v = e.verdict
 		}
+		d.calm = d.calm && !e.raised && !e.turning
 	}
 	return v
 }

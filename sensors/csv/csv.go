@@ -204,7 +204,7 @@ func (p *pass) row(ctx context.Context, t int64) error {
 		case id == noRoom:
 			p.out.Refuse(sensors.UnknownChannel, 1)
 		default:
-			p.samples = append(p.samples, sensors.Sample{Time: t, Value: p.values[i], Channel: sensors.ChannelID(id)})
+			p.samples = append(p.samples, sensors.Sample{Time: t, Value: p.values[i], Channel: sensors.ChannelID(id), Quality: sensors.DeviceTime})
 		}
 	}
 	return p.out.Put(ctx, p.samples...)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tocsin/sensors"
 )
 
 // gather is how long an acknowledgement waits for company: one write to the
@@ -243,7 +245,7 @@ func (c *conn) fill() error {
 	n, err := c.Conn.Read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
-		c.arrived = time.Now().UnixNano()
+		c.arrived = sensors.Steady()
 		return nil
 	}
 	if err == nil {

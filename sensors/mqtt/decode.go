@@ -64,7 +64,7 @@ func (d *decoder) single(b binding, payload []byte) {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		d.refused[sensors.NotFinite]++
 	default:
-		d.put(b, d.now, v)
+		d.put(b, d.now, sensors.Good, v)
 	}
 }
 
@@ -91,9 +91,9 @@ func (d *decoder) rows(sc *scope) fault {
 
 // series makes the samples of one row; the last number is the newest.
 func (d *decoder) series(w *want) {
-	at, b := d.now, d.route.bindings[w.target]
+	at, by, b := d.now, sensors.Good, d.route.bindings[w.target]
 	if w.row.time != nil {
-		at = w.at
+		at, by = w.at, sensors.DeviceTime
 	}
 	at -= int64(w.to-w.from-1) * w.row.interval
 	for _, v := range d.numbers[w.from:w.to] {
@@ -102,14 +102,15 @@ func (d *decoder) series(w *want) {
 		case w.row.time != nil && !w.timed:
 			d.refused[sensors.BadTime]++
 		default:
-			d.put(b, at, v)
+			d.put(b, at, by, v)
 		}
 		at += w.row.interval
 	}
 }
 
-// put adds a sample in the channel's unit.
-func (d *decoder) put(b binding, at int64, v float64) {
+// put adds a sample in the channel's unit; by is DeviceTime where the device has
+// stamped it.
+func (d *decoder) put(b binding, at int64, by sensors.Quality, v float64) {
 	v = float64(v*b.row.scale) + b.row.offset
 	switch {
 	case b.unknown:
@@ -117,6 +118,6 @@ func (d *decoder) put(b binding, at int64, v float64) {
 	case v-v != 0: // not finite any more
 		d.refused[sensors.NotFinite]++
 	default:
-		d.samples = append(d.samples, sensors.Sample{Time: at, Value: v, Channel: b.id})
+		d.samples = append(d.samples, sensors.Sample{Time: at, Value: v, Channel: b.id, Quality: by})
 	}
 }

@@ -57,7 +57,7 @@ func (a address) dial(ctx context.Context, config *tls.Config, dry func()) (net.
 		if err != nil {
 			return nil, err
 		}
-		return &inlet{Conn: raw, dry: dry, ack: quickAck(raw)}, nil
+		return &inlet{Conn: quick(raw), dry: dry}, nil
 	}
 	if a.secure {
 		if config = config.Clone(); config == nil {

@@ -22,7 +22,6 @@ const inletBytes = 32 << 10
 type inlet struct {
 	net.Conn
 	dry  func() // called when everything read was passed on
-	ack  func() // acknowledges at once what TCP has received
 	buf  [inletBytes]byte
 	r, w int
 	last time.Time // when something was read last
@@ -36,9 +35,7 @@ func (in *inlet) Read(b []byte) (int, error) {
 		}
 		n, err := in.Conn.Read(in.buf[:])
 		in.r, in.w = 0, n
-		if in.last = time.Now(); n < len(in.buf) {
-			in.ack()
-		}
+		in.last = time.Now()
 		if n == 0 {
 			return 0, err
 		}

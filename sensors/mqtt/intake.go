@@ -37,7 +37,7 @@ func (s *Source) handle(m message) {
 	}
 	if m.retained {
 		for i := range samples { // of unknown age
-			samples[i].Quality = sensors.UncertainLastUsableValue
+			samples[i].Quality |= sensors.UncertainLastUsableValue
 		}
 	}
 	s.offer(&m, samples)

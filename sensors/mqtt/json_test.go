@@ -168,6 +168,30 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// Readings say whether their time is the device's, also where that is the time
+// of arrival.
+func TestWhoseTime(t *testing.T) {
+	own := strconv.FormatInt(arrival, 10)
+	for _, c := range []struct {
+		topic   Topic
+		payload string
+		want    sensors.Quality
+	}{
+		{Topic{Pointer: "/x"}, `{"x":1}`, sensors.Good},
+		{Topic{Pointer: "/x", Time: "/t", TimeFormat: "unix_ns"}, `{"x":1,"t":` + own + `}`, sensors.DeviceTime},
+		{Topic{Each: "/all", Pointer: "/x", Time: "/t", TimeFormat: "unix_ns"}, `{"all":[{"x":1,"t":` + own + `}]}`, sensors.DeviceTime},
+		{Topic{Format: "number"}, `1`, sensors.Good},
+		{Topic{Format: "lines", Name: "x", TimeFormat: "unix_ns"}, "x 1", sensors.Good},
+		{Topic{Format: "lines", Name: "x", TimeFormat: "unix_ns"}, "x 1 " + own, sensors.DeviceTime},
+	} {
+		c.topic.Topic, c.topic.Channel = "a", "m.x"
+		b := newBench(t, 4, c.topic)
+		if _, refused := b.read("a", c.payload); len(b.samples) != 1 || b.samples[0].Quality != c.want {
+			t.Errorf("%s: %v, refused %v; want quality %x", c.payload, b.samples, refused, uint32(c.want))
+		}
+	}
+}
+
 func TestWildcardsNameChannels(t *testing.T) {
 	b := newBench(t, 4,
 		Topic{Topic: "hall/+/+/state", Pointer: "/rms", Channel: "{2}.vibration", Unit: "mm/s"},

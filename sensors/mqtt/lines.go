@@ -75,11 +75,13 @@ func (d *decoder) line(b binding, value, at []byte, now int64) {
 		d.refused[sensors.NotFinite]++
 		return
 	}
+	by := sensors.Good
 	if len(at) > 0 {
+		by = sensors.DeviceTime
 		if now, ok = b.row.clock.parse(at); !ok {
 			d.refused[sensors.BadTime]++
 			return
 		}
 	}
-	d.put(b, now, v)
+	d.put(b, now, by, v)
 }

@@ -61,7 +61,7 @@ func (rs *routes) attach(out *sensors.Writer) {
 		name, ok := r.channel.literal()
 		if _, known := rs.ids[name]; ok && !known {
 			rs.ids[name] = sensors.ChannelID(len(rs.channels))
-			rs.channels = append(rs.channels, sensors.Channel{Name: name, Unit: r.unit})
+			rs.channels = append(rs.channels, sensors.Channel{Name: name, Unit: r.unit, Scaling: r.scaling()})
 		}
 	}
 }
@@ -160,7 +160,7 @@ func (rs *routes) bind(r *row, wild []string, name string) binding {
 	id, known := rs.ids[channel]
 	if !known {
 		var err error
-		if id, err = rs.out.Register(sensors.Channel{Name: channel, Unit: r.unit}); err != nil {
+		if id, err = rs.out.Register(sensors.Channel{Name: channel, Unit: r.unit, Scaling: r.scaling()}); err != nil {
 			b.unknown = true
 			return b
 		}

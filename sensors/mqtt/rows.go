@@ -46,6 +46,14 @@ func parseRow(t Topic) (*row, error) {
 	return r, nil
 }
 
+// scaling is scale and offset as sensors.Channel has them.
+func (r *row) scaling() string {
+	if r.scale == 1 && r.offset == 0 {
+		return ""
+	}
+	return fmt.Sprintf("×%g %+g", r.scale, r.offset)
+}
+
 func (r *row) parsePointers(t Topic) (err error) {
 	if r.pointer, err = parsePointer(t.Pointer); err != nil {
 		return fmt.Errorf("pointer %q: %w", t.Pointer, err)

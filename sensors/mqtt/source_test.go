@@ -159,7 +159,7 @@ func TestInletSaysWhenAllWasPassedOn(t *testing.T) {
 		}
 	}()
 	var said []string
-	in := &inlet{Conn: near, ack: func() {}, dry: func() { said = append(said, "dry") }}
+	in := &inlet{Conn: near, dry: func() { said = append(said, "dry") }}
 	for range 3 {
 		b := make([]byte, 2)
 		n, err := in.Read(b)

@@ -177,6 +177,10 @@ func (f *fixture) compare(got, want []sensors.Sample) {
 				f.Errorf("%s: reading %d is %v, want %v", ch.Name, j, g[j], w[j])
 				break
 			}
+			if own := g[j].Quality&sensors.DeviceTime != 0; own != f.Times {
+				f.Errorf("%s: reading %d says whether its time is the device's: %v, want %v", ch.Name, j, own, f.Times)
+				break
+			}
 		}
 	}
 }

@@ -45,7 +45,8 @@ type Case struct {
 	// Polled says that the device is asked: it says the same again and again until
 	// it is fed something else.
 	Polled bool
-	// Times says that the device gives the time of each reading.
+	// Times says that the device gives the time of each reading, which must then say
+	// so by sensors.DeviceTime.
 	Times bool
 	// Patience is how long a reading may take to arrive, also after the device was
 	// mended; default 5 s.

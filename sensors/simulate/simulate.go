@@ -58,7 +58,7 @@ func (p *poller) Close() error { return nil }
 func (p *poller) Read(ctx context.Context, out *sensors.Writer) error {
 	p.readings = p.plant.Step(p.at, p.readings[:0])
 	p.at += p.interval
-	now := time.Now().UnixNano()
+	now := sensors.Steady()
 	p.samples = p.samples[:0]
 	for _, r := range p.readings {
 		p.samples = append(p.samples, sensors.Sample{Time: now, Channel: sensors.ChannelID(r.Channel), Value: r.Value})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -29,14 +28,30 @@ const (
 type encoder struct {
 	records []byte // of a compressed batch, before that
 	record  []byte // one record, before its length is known
-	text    []byte // one header's value, before that
+	id      []byte // of one event, and
+	time    []byte // when it happened: headers, before their lengths are known
 	packer  packer
 }
 
 // encode writes the batch over out, as RawProduce wants it. All records carry
 // the one timestamp, in milliseconds; −1 is none.
 func (e *encoder) encode(out []byte, b uplink.Batch, c codec, schema string, timestamp int64) ([]byte, error) {
-	n := int32(len(b.Records))
+	return e.seal(out, c, identity{b.Producer, b.Sequence}, len(b.Records), timestamp, func(out []byte) []byte {
+		return e.appendRecords(out, b.Records, schema)
+	})
+}
+
+// identity is what a broker knows a batch by, to store it once.
+type identity struct {
+	uplink.Producer
+	sequence int32
+}
+
+// nobody is the identity of a batch that is not sent again.
+var nobody = identity{uplink.Producer{ID: -1, Epoch: -1}, -1}
+
+// seal writes a batch of n records, which records appends, over out.
+func (e *encoder) seal(out []byte, c codec, by identity, n int, timestamp int64, records func([]byte) []byte) ([]byte, error) {
 	if n == 0 {
 		return out, errors.New("a batch without records")
 	}
@@ -47,16 +62,16 @@ func (e *encoder) encode(out []byte, b uplink.Batch, c codec, schema string, tim
 	out = binary.BigEndian.AppendUint32(out, uint32(n-1)) // last offset delta
 	out = binary.BigEndian.AppendUint64(out, uint64(timestamp))
 	out = binary.BigEndian.AppendUint64(out, uint64(timestamp))
-	out = binary.BigEndian.AppendUint64(out, uint64(b.Producer.ID))
-	out = binary.BigEndian.AppendUint16(out, uint16(b.Producer.Epoch))
-	out = binary.BigEndian.AppendUint32(out, uint32(b.Sequence))
+	out = binary.BigEndian.AppendUint64(out, uint64(by.ID))
+	out = binary.BigEndian.AppendUint16(out, uint16(by.Epoch))
+	out = binary.BigEndian.AppendUint32(out, uint32(by.sequence))
 	out = binary.BigEndian.AppendUint32(out, uint32(n))
 
 	if c == none {
-		out = e.appendRecords(out, b.Records, schema)
+		out = records(out)
 	} else {
 		var err error
-		e.records = e.appendRecords(e.records[:0], b.Records, schema)
+		e.records = records(e.records[:0])
 		if out, err = e.packer.pack(c, out, e.records); err != nil {
 			return out, err
 		}
@@ -71,47 +86,74 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (e *encoder) appendRecords(out []byte, records []uplink.Record, schema string) []byte {
 	for i := range records {
-		e.record = e.appendRecord(e.record[:0], int64(i), &records[i], schema)
-		out = binary.AppendVarint(out, int64(len(e.record)))
-		out = append(out, e.record...)
+		r := &records[i]
+		e.record = appendHead(e.record[:0], int64(i), r.Key, r.Body)
+		e.id = uplink.AppendID(e.id[:0], r.Device, r.Epoch, r.Seq)
+		e.record = e.appendEvent(e.record, attributes{r.Source, r.Type, r.Time, r.Subject, schema})
+		out = appendSized(out, e.record)
 	}
 	return out
 }
 
-// appendRecord appends a record without its length: a CloudEvent in binary mode
-// (CloudEvents Kafka protocol binding 1.0.2, section 3.2). Its attributes are
-// headers, its data the value.
-func (e *encoder) appendRecord(out []byte, offset int64, r *uplink.Record, schema string) []byte {
+func (e *encoder) appendMessages(out []byte, messages []uplink.Message) []byte {
+	for i := range messages {
+		m := &messages[i]
+		e.record = appendHead(e.record[:0], int64(i), m.Key, m.Value)
+		if m.Type == "" {
+			e.record = binary.AppendVarint(e.record, 0) // no headers
+		} else {
+			e.id = append(e.id[:0], m.ID...)
+			e.record = e.appendEvent(e.record, attributes{source: m.Source, kind: m.Type, time: m.Time})
+		}
+		out = appendSized(out, e.record)
+	}
+	return out
+}
+
+// appendHead appends a record up to its headers.
+func appendHead[K string | []byte](out []byte, offset int64, key K, value []byte) []byte {
 	out = append(out, 0)                   // attributes: none are defined
 	out = binary.AppendVarint(out, 0)      // timestamp, from the batch's
 	out = binary.AppendVarint(out, offset) // offset, from the batch's
-	if r.Key == "" {
+	if len(key) == 0 {
 		out = binary.AppendVarint(out, -1) // null: goes to any partition
 	} else {
-		out = appendSized(out, r.Key)
+		out = appendSized(out, key)
 	}
-	out = appendSized(out, r.Body)
+	return appendSized(out, value)
+}
 
+// attributes are those of a CloudEvent, beside its id. Subject and schema may
+// be empty.
+type attributes struct {
+	source, kind    string
+	time            int64
+	subject, schema string
+}
+
+// appendEvent appends the headers of a CloudEvent in binary mode (CloudEvents
+// Kafka protocol binding 1.0.2, section 3.2), whose data is the record's value.
+// Its id is e.id.
+func (e *encoder) appendEvent(out []byte, a attributes) []byte {
 	headers := int64(6)
-	if r.Subject != "" {
+	if a.subject != "" {
 		headers++
 	}
-	if schema != "" {
+	if a.schema != "" {
 		headers++
 	}
 	out = binary.AppendVarint(out, headers)
 	out = appendHeader(out, "ce_specversion", "1.0")
-	e.text = appendID(e.text[:0], r)
-	out = appendHeader(out, "ce_id", e.text)
-	out = appendHeader(out, "ce_source", r.Source)
-	out = appendHeader(out, "ce_type", r.Type)
-	e.text = time.Unix(0, r.Time).UTC().AppendFormat(e.text[:0], time.RFC3339Nano)
-	out = appendHeader(out, "ce_time", e.text)
-	if r.Subject != "" {
-		out = appendHeader(out, "ce_subject", r.Subject)
+	out = appendHeader(out, "ce_id", e.id)
+	out = appendHeader(out, "ce_source", a.source)
+	out = appendHeader(out, "ce_type", a.kind)
+	e.time = time.Unix(0, a.time).UTC().AppendFormat(e.time[:0], time.RFC3339Nano)
+	out = appendHeader(out, "ce_time", e.time)
+	if a.subject != "" {
+		out = appendHeader(out, "ce_subject", a.subject)
 	}
-	if schema != "" {
-		out = appendHeader(out, "ce_dataschema", schema)
+	if a.schema != "" {
+		out = appendHeader(out, "ce_dataschema", a.schema)
 	}
 	return appendHeader(out, "content-type", "application/json")
 }
@@ -123,16 +165,6 @@ func appendHeader[T string | []byte](out []byte, name string, value T) []byte {
 // appendSized appends a value after its length.
 func appendSized[T string | []byte](out []byte, value T) []byte {
 	return append(binary.AppendVarint(out, int64(len(value))), value...)
-}
-
-// appendID is uplink.Record.ID without an allocation.
-func appendID(out []byte, r *uplink.Record) []byte {
-	const digits = "0123456789abcdef"
-	out = append(append(out, r.Device...), '.')
-	for shift := 60; shift >= 0; shift -= 4 {
-		out = append(out, digits[r.Epoch>>shift&15])
-	}
-	return strconv.AppendUint(append(out, '.'), r.Seq, 10)
 }
 
 // once is an encoded batch that is written at most once, and not at all after

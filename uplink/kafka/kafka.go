@@ -123,49 +123,60 @@ func (s *Sink) Producer(ctx context.Context) (uplink.Producer, error) {
 	return uplink.Producer{ID: r.ProducerID, Epoch: r.ProducerEpoch}, nil
 }
 
+// codecCure is for a batch that cannot be encoded.
+const codecCure = "choose another codec in [kafka]"
+
 // Send sends the batch once.
 func (s *Sink) Send(ctx context.Context, b uplink.Batch) uplink.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	buffer := s.buffers.Get().(*[]byte)
-	if err := s.encode(buffer, b); err != nil {
-		return uplink.Outcome{Result: uplink.Hold, Err: fmt.Errorf("encode %d events: %w", len(b.Records), err), Cure: "choose another codec in [kafka]"}
+	err := s.encoded(buffer, func(to []byte, timestamp int64) ([]byte, error) {
+		return s.encoder.encode(to, b, s.codec, s.o.Schema, timestamp)
+	})
+	if err != nil {
+		return uplink.Outcome{Result: uplink.Hold, Err: fmt.Errorf("encode %d events: %w", len(b.Records), err), Cure: codecCure}
 	}
 	use := s.cluster.use(b.Topic)
 	defer s.cluster.done(use)
+	return s.produce(ctx, use, b.Topic, int(b.Partition), buffer, fmt.Sprintf("%d events to %s/%d", len(b.Records), b.Topic, b.Partition))
+}
+
+// encoded lets encode, which may use s.encoder, write over the buffer.
+func (s *Sink) encoded(buffer *[]byte, encode func(to []byte, timestamp int64) ([]byte, error)) (err error) {
+	now, trusted := s.o.Now()
+	s.encoding.Lock()
+	defer s.encoding.Unlock()
+	*buffer, err = encode(*buffer, stamp(now, trusted))
+	return err
+}
+
+// produce sends an encoded batch once and gives its buffer back. what names it
+// in errors.
+func (s *Sink) produce(ctx context.Context, use *session, topic string, partition int, buffer *[]byte, what string) uplink.Outcome {
 	body := &once{raw: *buffer}
 	got, err := use.client.RawProduce(ctx, &kafkago.RawProduceRequest{
-		Topic:        b.Topic,
-		Partition:    int(b.Partition),
+		Topic:        topic,
+		Partition:    partition,
 		RequiredAcks: kafkago.RequireAll,
 		RawRecords:   protocol.RawRecordSet{Reader: body},
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		// kafka-go may still be reading the buffer: it is left to the garbage
 		// collector.
 		sent := !body.revoke()
 		if !sent {
-			err = use.explain(ctx, b.Topic, err)
+			err = use.explain(ctx, topic, err)
 		}
-		out := s.outcome(use, b.Topic, fmt.Errorf("send %d events to %s/%d: %w", len(b.Records), b.Topic, b.Partition, bare(err)))
+		out := s.outcome(use, topic, fmt.Errorf("send %s: %w", what, bare(err)))
 		out.Unknown = sent
 		return out
-	case got.Error != nil:
-		s.buffers.Put(buffer)
-		return s.outcome(use, b.Topic, fmt.Errorf("send %d events to %s/%d: %w", len(b.Records), b.Topic, b.Partition, got.Error))
 	}
 	s.buffers.Put(buffer)
+	if got.Error != nil {
+		return s.outcome(use, topic, fmt.Errorf("send %s: %w", what, got.Error))
+	}
 	return uplink.Outcome{}
-}
-
-// encode puts the encoded batch into the buffer.
-func (s *Sink) encode(buffer *[]byte, b uplink.Batch) (err error) {
-	now, trusted := s.o.Now()
-	s.encoding.Lock()
-	defer s.encoding.Unlock()
-	*buffer, err = s.encoder.encode(*buffer, b, s.codec, s.o.Schema, stamp(now, trusted))
-	return err
 }
 
 // outcome is what an error means, and the end of a session whose picture of the

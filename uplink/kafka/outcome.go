@@ -62,6 +62,7 @@ var remedies = map[kafkago.Error]remedy{
 	20: {result: uplink.Again, unknown: true, cure: "if this lasts, ask Kafka's administrator: fewer replicas of {topic} are in sync than min.insync.replicas asks for"},
 	21: {result: uplink.Hold, cure: requestCure}, // invalid acks
 	29: {result: uplink.Hold, cure: aclCure},     // topic authorization failed
+	30: {result: uplink.Hold, cure: aclCure},     // group authorization failed
 	31: {result: uplink.Hold, cure: aclCure},     // cluster authorization failed
 	32: {result: uplink.Hold, cure: "the gateway's clock is wrong: set it (NTP), or create the topic with message.timestamp.type=LogAppendTime"},
 	33: {result: uplink.Hold, cure: "the broker does not offer this way to log in: correct mechanism in [kafka] sasl"},

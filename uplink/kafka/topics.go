@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -100,15 +101,26 @@ func (s *Sink) useAll(topics []Topic) *session {
 // Brokers asks how many brokers the cluster has now. Its error is an
 // uplink.Outcome.
 func (s *Sink) Brokers(ctx context.Context) (int, error) {
+	all, err := s.Addresses(ctx)
+	return len(all), err
+}
+
+// Addresses asks which brokers the cluster has now: host:port, as each says of
+// itself that it is reached. Its error is an uplink.Outcome.
+func (s *Sink) Addresses(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	use := s.cluster.use(s.o.Topic)
 	defer s.cluster.done(use)
 	got, err := use.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{s.o.Topic}})
 	if err != nil {
-		return 0, s.outcome(use, s.o.Topic, fmt.Errorf("ask for the brokers: %w", bare(err)))
+		return nil, s.outcome(use, s.o.Topic, fmt.Errorf("ask for the brokers: %w", bare(err)))
 	}
-	return len(got.Brokers), nil
+	all := make([]string, 0, len(got.Brokers))
+	for _, b := range got.Brokers {
+		all = append(all, net.JoinHostPort(b.Host, strconv.Itoa(b.Port)))
+	}
+	return all, nil
 }
 
 // Finding is a setting of a topic that is not as it should be.
@@ -250,13 +262,15 @@ func clientCertificate(c *tls.Config) *x509.Certificate {
 // ACLs lists the rights that a gateway needs, as commands for the cluster's
 // administrator. IdempotentWrite is implied by Write since Kafka 2.8.
 func ACLs(principal string, topics ...string) []string {
-	line := func(resource string, operations ...string) string {
-		return fmt.Sprintf("kafka-acls.sh --bootstrap-server HOST:PORT --add --allow-principal '%s' --operation %s %s",
-			principal, strings.Join(operations, " --operation "), resource)
-	}
 	lines := make([]string, 0, len(topics)+1)
 	for _, t := range topics {
-		lines = append(lines, line("--topic "+t, "Describe", "DescribeConfigs", "Write"))
+		lines = append(lines, acl(principal, "--topic "+t, "Describe", "DescribeConfigs", "Write"))
 	}
-	return append(lines, line("--cluster", "IdempotentWrite")+" # only before Kafka 2.8")
+	return append(lines, acl(principal, "--cluster", "IdempotentWrite")+" # only before Kafka 2.8")
+}
+
+// acl is the command that gives one right.
+func acl(principal, resource string, operations ...string) string {
+	return fmt.Sprintf("kafka-acls.sh --bootstrap-server HOST:PORT --add --allow-principal '%s' --operation %s %s",
+		principal, strings.Join(operations, " --operation "), resource)
 }

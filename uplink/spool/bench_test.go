@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,9 +56,35 @@ func deviceBytes(b *testing.B) int64 {
 	return 0
 }
 
-func perEvent(b *testing.B, n int, from int64) {
+// cpuTime is what this process has used, user and system.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Skip(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// cost is what a part of a benchmark used: CPU seconds and bytes to disks.
+type cost struct {
+	cpu  time.Duration
+	disk int64
+}
+
+func costNow(b *testing.B) cost { return cost{cpuTime(b), deviceBytes(b)} }
+
+func (c *cost) addSince(b *testing.B, from cost) {
+	now := costNow(b)
+	c.cpu += now.cpu - from.cpu
+	c.disk += now.disk - from.disk
+}
+
+// perEvent reports the cost of n events in each iteration. µs of CPU an event
+// are CPU seconds per million.
+func (c cost) perEvent(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
-	b.ReportMetric(float64(deviceBytes(b)-from)/float64(b.N*n), "disk-B/event")
+	b.ReportMetric(c.cpu.Seconds()*1e6/float64(b.N*n), "cpu-s/million")
+	b.ReportMetric(float64(c.disk)/float64(b.N*n), "disk-B/event")
 }
 
 func benchSpool(b *testing.B) *Spool {
@@ -75,17 +102,17 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			s, rnd := benchSpool(b), rand.New(rand.NewPCG(1, 1))
 			b.ReportAllocs()
-			b.ResetTimer()
-			from := deviceBytes(b)
+			var used cost
 			for b.Loop() {
 				b.StopTimer()
-				records := events(s, rnd, n)
+				records, from := events(s, rnd, n), costNow(b)
 				b.StartTimer()
 				if err := s.Append(b.Context(), records, nil); err != nil {
 					b.Fatal(err)
 				}
+				used.addSince(b, from)
 			}
-			perEvent(b, n, from)
+			used.perEvent(b, n)
 		})
 	}
 }
@@ -112,11 +139,10 @@ func BenchmarkLife(b *testing.B) {
 				}()
 			}
 			b.ReportAllocs()
-			b.ResetTimer()
-			from := deviceBytes(b)
+			var used cost
 			for b.Loop() {
 				b.StopTimer()
-				records := events(s, rnd, n)
+				records, from := events(s, rnd, n), costNow(b)
 				b.StartTimer()
 				if err := s.Append(b.Context(), records, nil); err != nil {
 					b.Fatal(err)
@@ -124,8 +150,9 @@ func BenchmarkLife(b *testing.B) {
 				for left := n; left > 0; {
 					left -= <-acked
 				}
+				used.addSince(b, from)
 			}
-			perEvent(b, n, from)
+			used.perEvent(b, n)
 		})
 	}
 }
@@ -133,6 +160,8 @@ func BenchmarkLife(b *testing.B) {
 // BenchmarkDrain sends a backlog of 100,000 over three lanes.
 func BenchmarkDrain(b *testing.B) {
 	const n = 100_000
+	b.ReportAllocs()
+	var used cost
 	for b.Loop() {
 		b.StopTimer()
 		s, rnd := benchSpool(b), rand.New(rand.NewPCG(1, 1))
@@ -141,7 +170,7 @@ func BenchmarkDrain(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		from := deviceBytes(b)
+		from := costNow(b)
 		b.StartTimer()
 		for left := n; left > 0; {
 			for p := range int32(3) {
@@ -157,9 +186,9 @@ func BenchmarkDrain(b *testing.B) {
 				left -= len(batch.Records)
 			}
 		}
-		b.ReportMetric(float64(deviceBytes(b)-from)/n, "disk-B/event")
+		used.addSince(b, from)
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/event")
+	used.perEvent(b, n)
 }
 
 // BenchmarkOpen is from Open to the first batch, with 200,000 events queued in

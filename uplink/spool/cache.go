@@ -8,7 +8,7 @@ type cache struct{ blocks []*block } // the one used last comes last
 
 const (
 	cacheBlocks = 64
-	cacheBytes  = 2 << 20
+	cacheBytes  = 4 << 20
 	metaBytes   = 80 // about, of one record
 )
 

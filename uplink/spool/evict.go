@@ -204,6 +204,10 @@ func (d *dropper) from(severity detectors.Severity) error {
 		if b == nil || b.metas[i].time >= d.before {
 			break // those that follow are younger
 		}
+		if d.why == Aged && b.metas[i].time < d.t.o.Oldest.UnixNano() {
+			in.skip()
+			continue
+		}
 		chosen = d.judge(chosen, whole, &b.metas[i], target{b.place, b.metas[i].seq})
 		in.skip()
 	}

@@ -117,6 +117,42 @@ func TestBoundDropsTheLeastGraveFirst(t *testing.T) {
 	}
 }
 
+// Bounds that are drawn closer hold from the next events on.
+func TestBoundMayChange(t *testing.T) {
+	now := time.Date(2026, 11, 23, 13, 0, 0, 0, time.UTC)
+	s := small(t, fast(t), func(o *Options) {
+		o.FileBytes, o.MaxBytes, o.Clock = 128<<10, 4<<20, func() (time.Time, bool) { return now, true }
+	})
+	rnd := rand.New(rand.NewPCG(1, 8))
+	stored := func() {
+		records := events(s, rnd, 40)
+		for i := range records {
+			records[i].Time = now.UnixNano()
+			for range 300 {
+				records[i].Body = append(records[i].Body, byte(rnd.Uint32()))
+			}
+		}
+		appendAll(t, s, records...)
+	}
+	for s.Stats().Bytes < 2<<20 {
+		stored()
+	}
+	if n := s.Stats().Lost(); n > 0 {
+		t.Fatalf("%d dropped within the bound", n)
+	}
+	s.Bound(1<<20, 0)
+	stored()
+	if st := s.Stats(); st.Bytes > 1<<20 || st.Lost() == 0 {
+		t.Errorf("%d bytes, %d dropped", st.Bytes, st.Lost())
+	}
+	now = now.Add(time.Hour)
+	s.Bound(4<<20, time.Minute)
+	stored()
+	if st := s.Stats(); st.Waiting() != 40 {
+		t.Errorf("%d wait, want the 40 that are younger than a minute", st.Waiting())
+	}
+}
+
 // Others who fill the disk cost events, but not all of them at once.
 func TestReserveDropsAFileAtATime(t *testing.T) {
 	s := small(t, fast(t))

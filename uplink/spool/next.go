@@ -200,19 +200,29 @@ func (c *chooser) seek(b *block, i int) int {
 		return len(b.metas)
 	}
 	for ; i < len(b.metas); i++ {
-		_, flying := c.t.flying[b.metas[i].seq]
-		if !flying && c.t.live(b, i) && b.partitionOf(i, c.Partitions) == c.Partition {
+		if b.partitionOf(i, c.Partitions) != c.Partition || !c.t.live(b, i) {
+			continue
+		}
+		if _, flying := c.t.flying[b.metas[i].seq]; !flying {
 			return i
 		}
 	}
 	return i
 }
 
+// stretch is how many sequences a batch stays within, in one severity. Lanes go
+// through a backlog at different speeds, as the keys fall; so none gets so far
+// ahead that the blocks it has unpacked have left the cache before the others
+// need them.
+const stretch = 4096
+
 // pick takes one record, or finds the batch full.
 func (c *chooser) pick(b *block, i int) error {
 	m, members := b.metas[i], c.members
 	if n := len(members); n > 0 {
-		c.full = n == maxRecords || c.bodies+int(m.size) > maxBodies || members[n-1].file != b.file
+		last := members[n-1]
+		c.full = n == maxRecords || c.bodies+int(m.size) > maxBodies || last.file != b.file ||
+			last.severity == b.severity && last.seq/stretch != m.seq/stretch
 	}
 	if c.full {
 		return nil

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"log/slog"
+	"math"
 	"math/bits"
 	"time"
 )
@@ -13,7 +14,9 @@ type Options struct {
 	// never more than 256 MiB on a 32-bit gateway. Events are dropped from nine
 	// tenths of it on. It is at least four times FileBytes.
 	MaxBytes int64
-	// MaxAge is how old an event may become, by its own time; 0 is no bound.
+	// MaxAge is how old an event may become, by its own time; 0 is no bound. One
+	// from before Oldest, which a clock stamped that was not set or a recording,
+	// has no age.
 	MaxAge time.Duration
 	// Reserve is disk space that is left to others, in bytes: events are dropped
 	// when less is free. 0 leaves none.
@@ -25,6 +28,8 @@ type Options struct {
 	// Clock is the wall clock for MaxAge and says whether it is trusted: while it
 	// is not, nothing is too old. time.Now, trusted, unless given.
 	Clock func() (now time.Time, trusted bool)
+	// Oldest is a time that no right clock was ever before.
+	Oldest time.Time
 	// NoSync leaves out fsync. It exists so that power-loss tests can prove that
 	// they would notice: a power cut then loses and damages what was stored.
 	NoSync bool
@@ -36,6 +41,16 @@ const (
 	defaultFileBytes = 16 << 20
 	minFileBytes     = 64 << 10
 )
+
+// Bound changes MaxBytes and MaxAge. What is beyond them is dropped when the
+// next events are stored.
+func (s *Spool) Bound(maxBytes int64, maxAge time.Duration) {
+	<-s.gate
+	defer s.leave()
+	s.o.MaxBytes, s.o.MaxAge = maxBytes, maxAge
+	s.o = s.o.withDefaults()
+	s.aged = time.Time{}
+}
 
 func (o Options) withDefaults() Options {
 	most := int64(1) << 50
@@ -55,6 +70,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Clock == nil {
 		o.Clock = func() (time.Time, bool) { return time.Now(), true }
+	}
+	if o.Oldest.IsZero() {
+		o.Oldest = time.Unix(0, math.MinInt64)
 	}
 	return o
 }

@@ -279,6 +279,22 @@ func TestAgeDropsWholeAlarms(t *testing.T) {
 	}
 }
 
+// An event from before any right clock has no age: it was made while the clock
+// was not set, and nobody knows when that was.
+func TestTheUndatedDoNotAge(t *testing.T) {
+	now := time.Date(2026, 11, 23, 13, 0, 0, 0, time.UTC)
+	s := small(t, t.TempDir(), func(o *Options) {
+		o.MaxAge, o.Oldest, o.Clock = time.Hour, now.AddDate(0, 0, -7), func() (time.Time, bool) { return now, true }
+	})
+	at := func(r uplink.Record, when time.Time) uplink.Record { r.Time = when.UnixNano(); return r }
+	undated, old := raise(s, 1, detectors.High), raise(s, 3, detectors.High)
+	appendAll(t, s, at(undated, time.Unix(0, 0)), at(follow(undated, 2, uplink.Cleared, detectors.High), time.Unix(60, 0)),
+		at(old, now.Add(-2*time.Hour)), at(follow(old, 4, uplink.Cleared, detectors.High), now.Add(-2*time.Hour)))
+	now = now.Add(2 * time.Minute)
+	appendAll(t, s, at(raise(s, 5, detectors.High), now))
+	wantSeqs(t, next(t, s), 1, 2, 5)
+}
+
 func TestDeadLettersAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	s := small(t, dir)

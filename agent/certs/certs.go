@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,13 +57,22 @@ func (f Files) Check(at time.Time) error {
 		if _, err := readPool(f.CA); err != nil {
 			return err
 		}
+		if err := validPool(f.CA, at); err != nil {
+			return err
+		}
 	}
 	if f.Cert == "" && f.Key == "" {
 		return nil
 	}
 	pair, err := readPair(f.Cert, f.Key)
-	if err != nil || at.IsZero() {
+	if err != nil {
 		return err
+	}
+	if use := pair.Leaf.ExtKeyUsage; len(use) > 0 && !slices.Contains(use, x509.ExtKeyUsageClientAuth) && !slices.Contains(use, x509.ExtKeyUsageAny) {
+		return &Error{File: f.Cert, Problem: "this certificate is for servers alone", Cure: "have one made with the extended key usage clientAuth"}
+	}
+	if at.IsZero() {
+		return nil
 	}
 	return valid(f.Cert, pair.Leaf, at)
 }
@@ -109,6 +119,32 @@ func readPool(file string) (*x509.CertPool, error) {
 		return nil, missing(file, text, "CERTIFICATE")
 	}
 	return pool, nil
+}
+
+// validPool checks that an authority is left whose dates are right; old ones may
+// stand beside it.
+func validPool(file string, at time.Time) error {
+	text, err := read(file)
+	if err != nil || at.IsZero() {
+		return err
+	}
+	var first error
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return first
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if block.Type != "CERTIFICATE" || err != nil {
+			continue
+		}
+		switch err := valid(file, cert, at); {
+		case err == nil:
+			return nil
+		case first == nil:
+			first = err
+		}
+	}
 }
 
 // readPair is a certificate chain with its key, Leaf parsed.

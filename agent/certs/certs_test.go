@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tocsin/agent/clock"
 )
 
 // authority issues certificates for tests.
@@ -167,6 +169,8 @@ func TestServerIsChecked(t *testing.T) {
 		"not yet valid":       {ca, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }, "localhost:1", Files{}, "check the gateway's clock"},
 		"for clients only":    {ca, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }, "localhost:1", Files{}, "server authentication"},
 		"clock far behind":    {ca, nil, "localhost:1", Files{Now: func() time.Time { return time.Unix(0, 0) }}, "clock, which says 1970-01-01"},
+		"clock not set":       {ca, nil, "localhost:1", Files{Now: unset(time.Now())}, ""},
+		"expired, not set":    {ca, nil, "localhost:1", Files{Now: unset(time.Now().Add(2 * time.Hour))}, "expired on"},
 		"name wildcard deep":  {ca, named("*.example"), "a.b.example:1", Files{}, "not for a.b.example"},
 		"name wildcard right": {ca, named("*.plant.example"), "kafka.plant.example:1", Files{}, ""},
 	} {
@@ -190,6 +194,14 @@ func TestServerIsChecked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unset is the time of a gateway that starts in 1970 and remembers when its
+// clock was right last.
+func unset(last time.Time) func() time.Time {
+	c := clock.With(clock.Options{Wall: func() time.Time { return time.Unix(0, 0) }, Synced: func() bool { return false }})
+	c.Remember(last)
+	return c.TLSTime
 }
 
 // Without For a connection to an address cannot be checked, and is refused.
@@ -302,6 +314,29 @@ func TestOwnCertificateExpires(t *testing.T) {
 	}
 	if err := f.Check(time.Now().Add(-90 * time.Minute)); err != nil {
 		t.Error(err)
+	}
+}
+
+// Check judges the authorities' dates, of which one must be right, and what the
+// gateway's certificate may be used for.
+func TestCheckOfUse(t *testing.T) {
+	ca := newAuthority(t, "plant")
+	dir := t.TempDir()
+	old, _ := ca.issue(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = c.NotBefore.Add(-time.Hour), c.NotBefore })
+	cert, key := ca.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] })
+	put(t, filepath.Join(dir, "gw.key"), key)
+	for name, c := range map[string]struct {
+		files Files
+		want  string
+	}{
+		"expired":           {Files{CA: put(t, filepath.Join(dir, "old.pem"), old)}, "old.pem: the certificate expired on"},
+		"one of two":        {Files{CA: put(t, filepath.Join(dir, "both.pem"), append(old, ca.pem()...))}, ""},
+		"for servers alone": {Files{Cert: put(t, filepath.Join(dir, "gw.pem"), cert), Key: filepath.Join(dir, "gw.key")}, "clientAuth"},
+	} {
+		err := c.files.Check(time.Now())
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -43,7 +43,8 @@ func withDot(name string) string {
 
 // feed checks a channel's name, with places for what wildcards match, and
 // registers it.
-func (l *loader) feed(f *feeds, name string, at span, wildcards int, lines bool) {
+func (l *loader) feed(f *feeds, one feed, wildcards int, lines bool) {
+	name, at := one.name, one.at
 	for _, place := range places.FindAllString(name, -1) {
 		inner := place[1 : len(place)-1]
 		n, err := strconv.Atoi(inner)
@@ -70,14 +71,16 @@ func (l *loader) feed(f *feeds, name string, at span, wildcards int, lines bool)
 		return
 	}
 	if plain != name {
-		f.add(template(name, at))
+		many := template(name, at)
+		many.every = one.every
+		f.add(many)
 		return
 	}
 	if other, ok := f.one[name]; ok {
-		l.fail(at, "give one of the two another name", "channel %q is fed twice; first in line %d", name, l.lineOf(other.at))
+		l.fail(at, "give one of the two another name", "channel %q is fed twice; first in %s", name, l.lineOf(other.at, at))
 		return
 	}
-	f.add(feed{name: name, at: at})
+	f.add(one)
 }
 
 // fed checks that a channel that a table names is fed by some source.
@@ -101,17 +104,6 @@ func (l *loader) fed(f *feeds, table, name string) {
 	l.fail(l.root.child(table, name).key, cure, "no source feeds the channel %q", name)
 }
 
-// split reports whether the table was meant to be another, whose name lost its
-// quotes: [limit.pump1.temp] is the table temp in the table limit.pump1.
-func (l *loader) split(table, name string) bool {
-	for _, child := range l.root.child(table, name).named {
-		if child.kind == "a table" {
-			return true
-		}
-	}
-	return false
-}
-
 func (l *loader) channels(f *feeds) {
 	for _, name := range l.names("channel") {
 		c, ok := l.config.Channel[name]
@@ -120,8 +112,14 @@ func (l *loader) channels(f *feeds) {
 		}
 		l.fed(f, "channel", name)
 		if c.RangeLow != nil && c.RangeHigh != nil && *c.RangeLow >= *c.RangeHigh {
-			l.fail(l.at("channel", name, "range_low"), "swap the two", "range_low = %v is not below range_high = %v in line %d",
-				*c.RangeLow, *c.RangeHigh, l.lineOf(l.at("channel", name, "range_high")))
+			l.fail(l.at("channel", name, "range_low"), "swap the two", "range_low = %v is not below range_high = %v in %s",
+				*c.RangeLow, *c.RangeHigh, l.lineOf(l.at("channel", name, "range_high"), l.at("channel", name, "range_low")))
+		}
+		for key, after := range map[string]Duration{"silent_after": c.SilentAfter, "stuck_after": c.StuckAfter} {
+			if one, ok := f.of(name); ok && after > 0 && after <= one.every {
+				l.fail(l.at("channel", name, key), fmt.Sprintf("write more than %s; ten times as much leaves room for a delay", one.every),
+					"%s = %s is not longer than the %s between two readings: the sensor would always be at fault", key, after, one.every)
+			}
 		}
 		if c.MaxRate != nil && *c.MaxRate <= 0 {
 			l.fail(l.at("channel", name, "max_rate"), "write how fast the value may change, per second; or leave it out to have it learned", "max_rate = %v is too small", *c.MaxRate)

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,6 +28,11 @@ func (l *loader) check() {
 	l.channels(&f)
 	l.limits(&f)
 	l.machines(&f)
+	l.agent()
+	l.uplink(&f)
+	if len(l.errs) == 0 {
+		l.doubts(&f)
+	}
 }
 
 // names are the tables below a table keyed by name, in the order of the file.
@@ -68,6 +72,15 @@ func (l *loader) empty(n *node) bool {
 // topicName is what Kafka allows (Topic.java, LEGAL_CHARS).
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
+// legalTopic is the cure for a name that Kafka does not allow.
+func legalTopic(name string) string {
+	legal := regexp.MustCompile(`[^a-zA-Z0-9._-]+`).ReplaceAllString(strings.ReplaceAll(strings.TrimSpace(name), "/", "."), "-")
+	if !topicName.MatchString(legal) {
+		return "use letters, digits, dot, - and _, at most 249"
+	}
+	return fmt.Sprintf("write %q; letters, digits, dot, - and _ are allowed", legal)
+}
+
 func (l *loader) kafka() {
 	k := &l.config.Kafka
 	if l.root.child("kafka") == nil {
@@ -92,58 +105,11 @@ func (l *loader) kafka() {
 	}
 	for _, key := range []string{"events", "status"} {
 		if l.has("kafka", key) && !topicName.MatchString(l.root.child("kafka", key).text) {
-			l.fail(l.at("kafka", key), "use letters, digits, dot, - and _, at most 249", "Kafka allows no topic of the name %q", l.shown(l.root.child("kafka", key)))
+			l.fail(l.at("kafka", key), legalTopic(l.shown(l.root.child("kafka", key))), "Kafka allows no topic of the name %q", l.shown(l.root.child("kafka", key)))
 		}
 	}
 	if k.Events == k.Status {
 		l.fail(l.at("kafka", "status"), "name two topics: the status topic is compacted, which would delete events", "events and status go to the same topic %q", k.Events)
 	}
 	l.tls(k.TLS, []string{"kafka", "tls"})
-}
-
-// address checks "host:port".
-func (l *loader) address(path []string, address, port string) {
-	at := l.at(path...)
-	switch bare := address[strings.LastIndex(address, "/")+1:]; {
-	case strings.Contains(address, "@"):
-		l.fail(at, "write host:port here, and the login in a table of its own with username and password_file", "a login does not belong in an address")
-		return
-	case strings.Contains(address, "://") || strings.Contains(address, "/"):
-		host := strings.TrimSuffix(address[strings.Index(address, "://")+1:], "/")
-		if bare != "" {
-			host = bare
-		}
-		l.fail(at, fmt.Sprintf("write %q; whether it is encrypted says tls", withPort(host, port)), "%q is no host:port", address)
-		return
-	}
-	host, number, err := net.SplitHostPort(address)
-	if err != nil {
-		l.fail(at, fmt.Sprintf("write %q", withPort(address, port)), "%q has no port", address)
-		return
-	}
-	l.host(at, host)
-	l.port(at, number)
-}
-
-func withPort(host, port string) string {
-	if _, _, err := net.SplitHostPort(host); err == nil {
-		return host
-	}
-	return net.JoinHostPort(strings.Trim(host, "[]"), port)
-}
-
-// host checks a name or an IP address.
-func (l *loader) host(at span, host string) {
-	switch {
-	case host == "" || strings.ContainsAny(host, " \t"):
-		l.fail(at, "write a name or an address before the colon", "%q is no host", host)
-	case strings.HasSuffix(strings.ToLower(host), ".local"):
-		l.fail(at, "write the address, or a name that the site's DNS knows", "names that end in .local are not looked up")
-	}
-}
-
-func (l *loader) port(at span, port string) {
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		l.fail(at, "write a number from 1 to 65535 after the colon", "%q is no port", port)
-	}
 }

@@ -89,6 +89,33 @@ func TestLoadUnreadable(t *testing.T) {
 	}
 }
 
+// A device that is called by the host's name must not share it with a fleet.
+func TestDeviceOfHost(t *testing.T) {
+	for host, doubtful := range map[string]bool{"raspberrypi": true, "RaspberryPi": true, "localhost": true, "moxa": true, "0a1b2c3d4e5f": true,
+		"press-7": false, "RevPi12345": false, "raspberrypi-7": false} {
+		l := newLoader([]source{{"x.toml", []byte(lone)}})
+		l.hostname = host
+		c, err := l.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Site.Device != host || (len(c.Warnings) > 0) != doubtful {
+			t.Errorf("%s: device %q, warnings %v", host, c.Site.Device, c.Warnings)
+		}
+	}
+	l := newLoader([]source{{"x.toml", []byte(lone + "[site]\ndevice = \"raspberrypi\"\n")}})
+	if c, err := l.load(); err != nil || len(c.Warnings) > 0 {
+		t.Error("a name that was written down is doubted")
+	}
+}
+
+// A configuration without a file has no places, and no panic.
+func TestDefaultHasNoPlaces(t *testing.T) {
+	if c := Default(); c.Where("kafka", "brokers") != "" || c.CheckCertificates(time.Now()) != nil {
+		t.Error("a place without a file")
+	}
+}
+
 // Windows: a byte order mark and its line ends change nothing, columns included.
 func TestWindowsText(t *testing.T) {
 	text := "\ufeff[kafka]\r\nbrokers = [\"a:1\"]\r\ncodek = 1\r\n[simulate.hall]\r\n"

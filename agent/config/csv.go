@@ -2,9 +2,12 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
+
+	"tocsin/sensors/simulate"
 )
 
 func (l *loader) csv(f *feeds) {
@@ -36,7 +39,7 @@ func (l *loader) readable(c CSV, at span) {
 	switch {
 	case err != nil && c.Follow:
 	case err != nil:
-		l.fail(at, "check the path; it is relative to this file's folder", "path %s: there is no such file", l.typed(c.Path))
+		l.fail(at, "check the path; it is relative to the folder of "+filepath.Base(l.texts[0].file), "path %s: there is no such file", l.typed(c.Path))
 	case info.IsDir():
 		l.fail(at, "name a file in it", "path %s: this is a folder", l.typed(c.Path))
 	}
@@ -52,12 +55,13 @@ func (l *loader) columns(c *CSV, name string, f *feeds) {
 	if problem := badName(c.Machine); problem != "" {
 		l.fail(machineAt, `use letters, digits, - and _: machine = "pump1"`, "machine %q %s", c.Machine, problem)
 	}
-	if len(c.Columns) == 0 {
+	n := l.root.child("csv", name, "columns")
+	wrong := n != nil && slices.ContainsFunc(n.names, func(column string) bool { return n.named[column].kind != text })
+	if len(c.Columns) == 0 || wrong { // any channel of the machine may come
 		machine := c.Machine
-		f.add(feed{name: machine + ".…", at: machineAt, machine: func(name string) bool { return name == machine },
+		f.add(feed{name: machine + ".…", at: machineAt, replay: !c.Follow, machine: func(name string) bool { return name == machine },
 			channel: func(name string) bool { return MachineOf(name) == machine }})
 	}
-	n := l.root.child("csv", name, "columns")
 	if n == nil || n.kind != table {
 		return
 	}
@@ -76,7 +80,7 @@ func (l *loader) columns(c *CSV, name string, f *feeds) {
 		}
 		l.unit(&unit, path)
 		c.Columns[column] = strings.TrimSpace(channel + " " + unit)
-		l.feed(f, channel, l.at(path...), 0, false)
+		l.feed(f, feed{name: channel, at: l.at(path...), replay: !c.Follow}, 0, false)
 	}
 }
 
@@ -86,7 +90,7 @@ func SplitColumn(value string) (channel, unit string) {
 	return channel, strings.TrimSpace(unit)
 }
 
-// simulate lets each pump set feed the channels of its pumps.
+// simulate registers the channels of each pump set.
 func (l *loader) simulate(f *feeds) {
 	for _, name := range l.names("simulate") {
 		p, ok := l.config.Simulate[name]
@@ -97,12 +101,12 @@ func (l *loader) simulate(f *feeds) {
 		if problem := badName(name); problem != "" {
 			l.fail(at, "use letters, digits, - and _", "name %q %s", name, problem)
 		}
-		pump := func(machine string) bool {
-			number, ok := strings.CutPrefix(machine, name)
-			n, err := strconv.Atoi(number)
-			return ok && err == nil && n >= 1 && n <= p.Pumps && strconv.Itoa(n) == number
+		pumps, err := simulate.New(simulate.Options{Name: name, Pumps: p.Pumps, Interval: time.Duration(p.Interval)})
+		if err != nil { // what is wrong was told where it was decoded
+			continue
 		}
-		f.add(feed{name: name + "1.… to " + name + strconv.Itoa(p.Pumps) + ".…", at: at, machine: pump,
-			channel: func(channel string) bool { return pump(MachineOf(channel)) }})
+		for _, c := range pumps.Channels() {
+			l.feed(f, feed{name: c.Name, at: at, every: p.Interval}, 0, false)
+		}
 	}
 }

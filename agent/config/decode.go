@@ -31,8 +31,11 @@ func (l *loader) decode(n *node, v reflect.Value, path []string, tag reflect.Str
 	case reflect.Pointer:
 		fresh := reflect.New(v.Type().Elem())
 		setDefaults(fresh.Elem())
+		before := len(l.errs)
 		l.decode(n, fresh.Elem(), path, tag)
-		v.Set(fresh)
+		if len(l.errs) == before || n.kind == table { // else it stays as if not given
+			v.Set(fresh)
+		}
 	case reflect.Struct:
 		l.structure(n, v, path)
 	case reflect.Map:
@@ -79,7 +82,7 @@ func (l *loader) unknownKey(name string, n *node, t reflect.Type, path []string)
 	keys := keysOf(t)
 	cure := ""
 	switch low := strings.ToLower(name); {
-	case strings.Contains(low, "passw") || strings.Contains(low, "secret") || low == "pwd" || low == "token":
+	case isSecretName(low):
 		cure = "a secret does not belong in this file: write it into a file of mode 0600 and name that"
 		if fieldNamed(t, "password_file") >= 0 {
 			cure += " with password_file"
@@ -90,10 +93,13 @@ func (l *loader) unknownKey(name string, n *node, t reflect.Type, path []string)
 	case n.kind == table && len(path) == 2 && !n.closed:
 		cure = fmt.Sprintf("a name with dots stands in quotes: [%s.%q]", path[0], strings.Join(chain(path[1], name, n), "."))
 	default:
-		if meant = Nearest(name, keys); meant != "" {
+		if meant = otherName(low, keys); meant == "" {
+			meant = Nearest(name, keys)
+		}
+		if meant != "" {
 			cure = fmt.Sprintf("did you mean %q?", meant)
-		} else if homes := homesOf(name); len(homes) > 0 {
-			cure = fmt.Sprintf("%q belongs in %s", name, homes[0])
+		} else if homes := homesOf(low); len(homes) > 0 {
+			cure = fmt.Sprintf("%q belongs in %s", low, homes[0])
 			if above := path[:max(0, len(path)-2)]; len(above) == 2 && l.root.child(path[:3]...).rows && slices.Contains(homes, "["+above[0]+".…]") {
 				cure = fmt.Sprintf("%q belongs in %s: write it above the first [[%s]]", name, bracketed(above), dotted(path[:3]))
 			}
@@ -125,12 +131,33 @@ func (l *loader) tableOf(n *node, v reflect.Value, path []string) {
 		return
 	}
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.names)))
+	if l.nameless(n, v.Type().Elem(), path) {
+		return
+	}
 	for _, name := range n.names {
 		value := reflect.New(v.Type().Elem()).Elem()
 		setDefaults(value)
 		l.decode(n.named[name], value, join(path, name), "")
 		v.SetMapIndex(reflect.ValueOf(name), value)
 	}
+}
+
+// nameless tells of a table [mqtt] that was meant to be [mqtt.hall]: its first
+// key is one of those of a named table, and no table itself.
+func (l *loader) nameless(n *node, t reflect.Type, path []string) bool {
+	if t.Kind() != reflect.Struct || len(n.names) == 0 || len(path) != 1 {
+		return false
+	}
+	first := n.named[n.names[0]]
+	if first.kind == table || fieldNamed(t, n.names[0]) < 0 {
+		return false
+	}
+	l.fail(n.key, fmt.Sprintf("write %s, with a name of your own for hall", bracketed(join(path, "hall"))), "%s has no name", bracketed(path))
+	l.lost(n)
+	for _, name := range n.names {
+		l.lost(n.named[name])
+	}
+	return true
 }
 
 func (l *loader) listOf(n *node, v reflect.Value, path []string, tag reflect.StructTag) {
@@ -147,10 +174,10 @@ func (l *loader) listOf(n *node, v reflect.Value, path []string, tag reflect.Str
 
 func (l *loader) detectors(n *node, d *Detectors, path []string) {
 	*d = Detectors{Names: []string{}}
-	for _, item := range n.items {
+	for i, item := range n.items {
 		switch {
 		case item.kind != text:
-			l.wrongKind(item, path, text)
+			l.wrongKind(item, join(path, strconv.Itoa(i)), text)
 		case item.text == "auto":
 			l.fail(item.value, `write detectors = "auto", without a list`, `"auto" stands for the whole list and cannot be in it`)
 		case !slices.Contains(DetectorNames(), item.text):

@@ -12,24 +12,47 @@ import (
 // span is a run of bytes of the file, to not included.
 type span struct{ from, to int }
 
-// document is the text of one file and the way from an offset to a place that
-// a person can find. Nothing that may be a secret leaves it.
+// document is the text of the files, one behind the other, and the way from an
+// offset to a place that a person can find. Nothing that may be a secret leaves
+// it.
 type document struct {
-	file    string
+	files   []part
 	text    []byte
 	starts  []int  // offset of each line's first byte
 	secrets []span // in order, not overlapping; found at the first error
 	sought  bool
 }
 
-func newDocument(file string, text []byte) *document {
-	d := &document{file: file, text: text, starts: []int{0}}
+// part is where one file begins in the document.
+type part struct {
+	file   string
+	offset int
+	line   int // from 0
+}
+
+// add puts a file behind those that are there. They end in a line end from then
+// on, so that every line belongs to one file.
+func (d *document) add(file string, text []byte) {
+	if n := len(d.text); len(d.files) > 0 && (n == d.starts[0] || d.text[n-1] != '\n') {
+		d.text, d.starts = append(d.text, '\n'), append(d.starts, n+1)
+	}
+	from := len(d.text)
+	if len(d.files) == 0 {
+		d.starts = []int{0}
+	}
+	d.files = append(d.files, part{file, from, len(d.starts) - 1})
+	d.text, d.sought = append(d.text[:from:from], text...), false
 	for i, c := range text {
 		if c == '\n' {
-			d.starts = append(d.starts, i+1)
+			d.starts = append(d.starts, from+i+1)
 		}
 	}
-	return d
+}
+
+// fileOf is the file that line n, from 0, stands in.
+func (d *document) fileOf(n int) part {
+	i := sort.Search(len(d.files), func(i int) bool { return d.files[i].line > n })
+	return d.files[max(0, i-1)]
 }
 
 // line is the number, from 0, of the line that offset lies in. An offset at the
@@ -52,16 +75,24 @@ func (d *document) bounds(n int) span {
 	return span{from, to}
 }
 
-// position is line and column, both from 1; the column counts characters.
-func (d *document) position(offset int) (line, col int) {
+// position is the file with line and column, both from 1; the column counts
+// characters.
+func (d *document) position(offset int) (file string, line, col int) {
 	n := d.line(offset)
 	offset = max(d.starts[n], min(offset, len(d.text)))
-	return n + 1, utf8.RuneCount(d.text[d.starts[n]:offset]) + 1
+	in := d.fileOf(n)
+	return in.file, n - in.line + 1, utf8.RuneCount(d.text[d.starts[n]:offset]) + 1
+}
+
+// place is file:line:col of an offset.
+func (d *document) place(offset int) string {
+	file, line, col := d.position(offset)
+	return fmt.Sprintf("%s:%d:%d", file, line, col)
 }
 
 func (d *document) error(at span, message, cure string) Error {
-	line, col := d.position(at.from)
-	return Error{File: d.file, Line: line, Col: col, Message: message, Cure: cure, Snippet: d.snippet(at)}
+	file, line, col := d.position(at.from)
+	return Error{File: file, Line: line, Col: col, Message: message, Cure: cure, Snippet: d.snippet(at), offset: at.from}
 }
 
 const snippetWidth = 100 // characters of a long line that are shown
@@ -104,7 +135,7 @@ func (d *document) snippet(at span) string {
 		cut := max(0, min(first-snippetWidth/3, len(shown)-snippetWidth))
 		shown, first, last = shown[cut:cut+snippetWidth], first-cut, min(last-cut, snippetWidth)
 	}
-	number := fmt.Sprint(n + 1)
+	number := fmt.Sprint(n - d.fileOf(n).line + 1)
 	return fmt.Sprintf("  %s | %s\n  %s | %s%s", number, strings.TrimRight(string(shown), " "),
 		strings.Repeat(" ", len(number)), strings.Repeat(" ", first), strings.Repeat("^", max(1, last-first)))
 }
@@ -127,7 +158,8 @@ func (d *document) isSecret(at span) bool { return d.secret(at.from).from < at.t
 var (
 	// secretKey is a key whose value may be a secret, whether or not the line is
 	// valid TOML; its group is a suffix that says the value is a file.
-	secretKey = regexp.MustCompile(`(?im)(?:^|[{,.])[ \t]*["']?[\w-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|credential|api[_-]?key|private[_-]?key)[\w-]*?(_file|_path)?\b["']?[ \t]*[=:]?[ \t]*`)
+	secretKey = regexp.MustCompile(`(?im)(?:^|[{,.])[ \t]*["']?[\w-]*(?:passw(?:or)?[dt]|kennwort|geheim|mot_?de_?passe|contrase|clave|passphrase|pwd|secret|token|credential|api[_-]?key|private[_-]?key)[\w-]*?(_file|_path)?\b["']?[ \t]*[=:]?[ \t]*`)
+	inText    = regexp.MustCompile(`(?i)password[ \t]*=[ \t]*["']?([^\s"';]+)`) // within a text, as sasl.jaas.config has it
 	userinfo  = regexp.MustCompile(`://[^\s/"'@]*:([^\s"']*)@`)
 	pemKey    = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\z)`)
 )
@@ -144,8 +176,10 @@ func findSecrets(text []byte) []span {
 			found = append(found, value)
 		}
 	}
-	for _, m := range userinfo.FindAllSubmatchIndex(text, -1) {
-		found = append(found, span{m[2], m[3]})
+	for _, inner := range []*regexp.Regexp{inText, userinfo} {
+		for _, m := range inner.FindAllSubmatchIndex(text, -1) {
+			found = append(found, span{m[2], m[3]})
+		}
 	}
 	for _, m := range pemKey.FindAllIndex(text, -1) {
 		found = append(found, span{m[0], m[1]})

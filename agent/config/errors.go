@@ -16,16 +16,22 @@ type Error struct {
 	Message string
 	Snippet string // the line, numbered, with what is meant underlined; secrets are masked
 	Cure    string // what to write instead; empty where the message says it
+
+	offset int // in all the files together, for their order
+}
+
+// Place is file:line:col, or the file alone where it could not be read.
+func (e Error) Place() string {
+	if e.Line == 0 {
+		return e.File
+	}
+	return fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Col)
 }
 
 // Error is the place, the message, the line and the cure, on up to four lines.
 func (e Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Col)
-	}
-	b.WriteString(": " + e.Message)
+	b.WriteString(e.Place() + ": " + e.Message)
 	if e.Snippet != "" {
 		b.WriteString("\n" + e.Snippet)
 	}
@@ -35,8 +41,8 @@ func (e Error) Error() string {
 	return b.String()
 }
 
-// Errors is everything that is wrong in one file, in the order of the file. The
-// process ends with exit code 78 (EX_CONFIG).
+// Errors is everything that is wrong, in the order of the files. The process ends
+// with exit code 78 (EX_CONFIG).
 type Errors []Error
 
 // Error is every message, one below the other.
@@ -51,7 +57,7 @@ func (e Errors) Error() string {
 // sorted orders by place and leaves out what was said twice.
 func (e Errors) sorted() Errors {
 	slices.SortStableFunc(e, func(a, b Error) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+		return cmp.Compare(a.offset, b.offset)
 	})
 	return slices.Compact(e)
 }

@@ -9,8 +9,10 @@ import (
 // feed is one channel that a source fills, or many whose names are known only
 // at run time.
 type feed struct {
-	name string // of one channel; of many: how the file writes them
-	at   span
+	name   string // of one channel; of many: how the file writes them
+	at     span
+	every  Duration // between two readings, where the file tells; else 0
+	replay bool     // read from a file once, as it was recorded
 
 	channel, machine func(name string) bool // of many: whether they may have that name; nil for one
 }
@@ -43,6 +45,30 @@ func (f *feeds) channel(name string) bool {
 // machine reports whether some source may feed a channel of the machine.
 func (f *feeds) machine(name string) bool {
 	return f.machines[name] || slices.ContainsFunc(f.many, func(m feed) bool { return m.machine(name) || m.channel(name+".x") })
+}
+
+// matches reports whether a channel whose name the file tells is wanted.
+func (f *feeds) matches(wanted func(string) bool) bool { return slices.ContainsFunc(f.names, wanted) }
+
+// families are the patterns that stand for one machine's channels each.
+func (f *feeds) families() (all []string) {
+	for machine := range f.machines {
+		all = append(all, machine+".*")
+	}
+	slices.Sort(all)
+	return all
+}
+
+// of is the feed of a channel.
+func (f *feeds) of(name string) (one feed, ok bool) {
+	if one, ok = f.one[name]; ok {
+		return one, true
+	}
+	i := slices.IndexFunc(f.many, func(m feed) bool { return m.channel(name) })
+	if i < 0 {
+		return feed{}, false
+	}
+	return f.many[i], true
 }
 
 // template is the feed of a name with places for what wildcards match.

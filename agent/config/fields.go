@@ -42,15 +42,14 @@ func homes(t reflect.Type, path string, found map[string][]string) {
 		if key == "" || key == "-" {
 			continue
 		}
-		if path == "" {
-			found[key] = append(found[key], "the file's top level")
-		} else {
-			found[key] = append(found[key], "["+path+"]")
-		}
+		found[key] = append(found[key], homeAt(path))
 		inner, below := f.Type, strings.TrimPrefix(path+"."+key, ".")
 		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Map || inner.Kind() == reflect.Slice {
 			if inner.Kind() == reflect.Map {
 				below += ".…"
+			}
+			if inner.Kind() == reflect.Slice {
+				below += "[]"
 			}
 			inner = inner.Elem()
 		}
@@ -58,6 +57,18 @@ func homes(t reflect.Type, path string, found map[string][]string) {
 			homes(inner, below, found)
 		}
 	}
+}
+
+// homeAt names the table at a path, or the rows where it ends in [].
+func homeAt(path string) string {
+	rows, isList := strings.CutSuffix(path, "[]")
+	switch last := strings.LastIndexByte(rows, '.'); {
+	case path == "":
+		return "the file's top level"
+	case isList && last > 0:
+		return "a row of " + rows[last+1:] + " in [" + rows[:last] + "]"
+	}
+	return "[" + path + "]"
 }
 
 // setDefaults fills a struct from the default tags of its fields, those of the

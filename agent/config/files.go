@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -19,6 +21,13 @@ func (l *loader) file(n *node, v reflect.Value, path []string, kind string) {
 	}
 	if name == "" {
 		l.fail(n.value, "name a file, or remove the line", "%s is empty", last(path))
+		return
+	}
+	if strings.Contains(name, "-----BEGIN") {
+		l.fail(n.value, fmt.Sprintf("write it into a file, of mode 0600 if it is a key, and name that: %s = \"certs/%s.pem\"", last(path), last(path)),
+			"%s is the text of a certificate or key where its file is wanted", last(path))
+		v.SetString("")
+		l.lost(n)
 		return
 	}
 	credential := kind == "secret" && certs.Find(name) != name
@@ -62,16 +71,35 @@ func (l *loader) display(e *certs.Error, text string) string {
 // configuration itself was named.
 func (l *loader) typed(path string) string {
 	if rest, ok := strings.CutPrefix(path, l.folder+string(filepath.Separator)); ok {
-		return filepath.Join(filepath.Dir(l.doc.file), rest)
+		return filepath.Join(filepath.Dir(l.doc.files[0].file), rest)
 	}
 	return path
 }
 
-// tls checks that the certificate files can be used together. Their dates are
-// not judged here: a gateway may start before its clock is set.
+// CheckCertificates reads every certificate that the configuration names and
+// judges their dates at a moment that the caller trusts. The error is of type
+// Errors. Load does not judge dates: a gateway may start before its clock is set.
+func (c *Config) CheckCertificates(at time.Time) error {
+	l := newLoader(c.texts)
+	l.parseAll()
+	l.config, l.moment = c, at
+	l.tls(c.Kafka.TLS, []string{"kafka", "tls"})
+	for _, name := range l.names("mqtt") {
+		l.tls(c.MQTT[name].TLS, []string{"mqtt", name, "tls"})
+	}
+	if errs := l.errs.sorted(); len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// tls checks that the certificate files can be used together.
 func (l *loader) tls(t *TLS, path []string) {
 	if t == nil {
 		return
+	}
+	if l.has(join(path, "server_name")...) {
+		l.serverName(t.ServerName, l.at(join(path, "server_name")...))
 	}
 	if t.CA != "" {
 		l.pem(certs.Files{CA: t.CA}, path)
@@ -86,9 +114,27 @@ func (l *loader) tls(t *TLS, path []string) {
 	}
 }
 
+// serverName is compared with the names in a certificate, letter by letter.
+func (l *loader) serverName(name string, at span) {
+	bare := name[strings.LastIndex(name, "/")+1:]
+	if host, _, err := net.SplitHostPort(bare); err == nil {
+		bare = host
+	}
+	switch {
+	case name == "":
+		l.fail(at, "remove the line: the name in the address is compared then", "server_name is empty")
+	case bare != name:
+		l.fail(at, fmt.Sprintf("write %q", bare), "%q is more than a name", name)
+	case strings.HasPrefix(name, "*"):
+		l.fail(at, "write one name that the certificate is valid for: kafka"+name[1:], "%q is a pattern; no server is called that", name)
+	case strings.ContainsAny(name, " \t,"):
+		l.fail(at, "write one name; the certificate of every broker must carry it", "%q is no name", name)
+	}
+}
+
 func (l *loader) pem(f certs.Files, path []string) {
 	var file *certs.Error
-	if !errors.As(f.Check(time.Time{}), &file) {
+	if !errors.As(f.Check(l.moment), &file) {
 		return
 	}
 	key := map[string]string{f.CA: "ca", f.Cert: "cert", f.Key: "key"}[file.File]

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 )
 
 // limits checks the limits of each channel against each other, against the
@@ -26,12 +28,12 @@ func (l *loader) limits(f *feeds) {
 			set++
 			l.inRange(name, level.key, *level.value)
 			if last >= 0 && *levels[last].value >= *level.value {
-				l.fail(l.at("limit", name, level.key), "they must rise: low_low < low < high < high_high", "%s = %v is not above %s = %v in line %d",
-					level.key, *level.value, levels[last].key, *levels[last].value, l.lineOf(l.at("limit", name, levels[last].key)))
+				l.fail(l.at("limit", name, level.key), "they must rise: low_low < low < high < high_high", "%s = %v is not above %s = %v in %s",
+					level.key, *level.value, levels[last].key, *levels[last].value, l.lineOf(l.at("limit", name, levels[last].key), l.at("limit", name, level.key)))
 			}
 			last = i
 		}
-		if set == 0 && !l.mayBeBroken("high") && !l.mayBeBroken("low") && !l.split("limit", name) {
+		if set == 0 && !l.mayBeBroken("high") && !l.mayBeBroken("low") && !l.strayLimit(name) {
 			l.fail(l.root.child("limit", name).key, "set one or more of high_high, high, low and low_low, or remove the table", "%s sets no limit", bracketed([]string{"limit", name}))
 		}
 		l.hysteresis(name, t)
@@ -41,15 +43,21 @@ func (l *loader) limits(f *feeds) {
 	}
 }
 
+// strayLimit reports whether the table holds a key that no limit has: it may be
+// the limit that is missing, or the rest of a name that lost its quotes.
+func (l *loader) strayLimit(name string) bool {
+	return slices.ContainsFunc(l.root.child("limit", name).names, func(key string) bool { return fieldNamed(reflect.TypeFor[Limit](), key) < 0 })
+}
+
 // inRange checks a limit against what the sensor can read.
 func (l *loader) inRange(name, key string, value float64) {
 	c := l.config.Channel[name]
 	at := l.at("limit", name, key)
-	if c.RangeHigh != nil && value > *c.RangeHigh {
-		l.fail(at, "lower the limit, or mend the range", "%s = %v can never be reached: the sensor reads at most range_high = %v (line %d)", key, value, *c.RangeHigh, l.lineOf(l.at("channel", name, "range_high")))
+	if c.RangeHigh != nil && value >= *c.RangeHigh {
+		l.fail(at, "lower the limit, or raise range_high to what the sensor can read", "%s = %v can never be exceeded: the sensor reads at most range_high = %v (%s)", key, value, *c.RangeHigh, l.lineOf(l.at("channel", name, "range_high"), at))
 	}
-	if c.RangeLow != nil && value < *c.RangeLow {
-		l.fail(at, "raise the limit, or mend the range", "%s = %v can never be reached: the sensor reads at least range_low = %v (line %d)", key, value, *c.RangeLow, l.lineOf(l.at("channel", name, "range_low")))
+	if c.RangeLow != nil && value <= *c.RangeLow {
+		l.fail(at, "raise the limit, or lower range_low to what the sensor can read", "%s = %v can never be undercut: the sensor reads at least range_low = %v (%s)", key, value, *c.RangeLow, l.lineOf(l.at("channel", name, "range_low"), at))
 	}
 }
 

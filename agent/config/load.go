@@ -2,73 +2,29 @@ package config
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 )
 
-const maxFile = 4 << 20 // bytes; ten thousand channels take half a MiB
-
-// Load reads a site's file. The error, where there is one, is of type Errors
-// and holds everything that is wrong; the Config is nil then.
+// Load reads a site's file and, above it, the files of the folder conf.d beside
+// it (see merge). The error, where there is one, is of type Errors and holds
+// everything that is wrong; the Config is nil then.
 func Load(path string) (*Config, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, Errors{{File: path, Message: "there is no such file", Cure: "name another with --config"}}
-	case err == nil && info.IsDir():
-		return nil, Errors{{File: path, Message: "this is a folder", Cure: "name the file in it, for example " + filepath.Join(path, "tocsin.toml")}}
-	}
-	text, err := readAtMost(path, maxFile)
-	if err != nil {
-		cure := ""
-		if errors.Is(err, os.ErrPermission) {
-			cure = "let the user that runs tocsin read it"
-		}
-		return nil, Errors{{File: path, Message: err.Error(), Cure: cure}}
-	}
-	return Parse(path, text)
-}
-
-// readAtMost refuses files, and devices without an end, that are longer.
-func readAtMost(path string, most int) ([]byte, error) {
-	f, err := os.Open(path)
+	texts, err := readAll(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() // only read
-	text, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
-	if err == nil && len(text) > most {
-		err = fmt.Errorf("this file is longer than the %d MiB that a configuration may have", most>>20)
-	}
-	return text, err
+	return newLoader(texts).load()
 }
 
-// Parse is Load of a text that was already read. Relative paths in it are
+// Parse is Load of one text that was already read. Relative paths in it are
 // relative to path's folder.
 func Parse(path string, text []byte) (*Config, error) {
-	sum := sha256.Sum256(text)
-	l := newLoader(path, withoutBOM(text))
-	l.config = Default()
-	l.folder, _ = filepath.Abs(filepath.Dir(path))
-	if len(text) > 1 && (bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff"))) {
-		return nil, Errors{{File: path, Line: 1, Col: 1, Message: "the file is UTF-16", Cure: "save it as UTF-8"}}
-	}
-	l.root = l.parse()
-	l.decode(l.root, reflect.ValueOf(l.config).Elem(), nil, "")
-	l.check()
-	if errs := l.errs.sorted(); len(errs) > 0 {
-		return nil, errs[:min(len(errs), mostErrors)]
-	}
-	l.config.Path, l.config.Hash = path, hex.EncodeToString(sum[:])
-	l.config.text = l.doc.text
-	return l.config, nil
+	return newLoader([]source{{path, text}}).load()
 }
 
 // Default is a new site: every default filled in, nothing to read and no
@@ -81,15 +37,14 @@ func Default() *Config {
 }
 
 // Where is the place, as file:line:col, of a key: Where("mqtt", "hall",
-// "topics", "0", "channel"). A key that the file leaves out has the place of the
-// table that it would stand in. It parses the text anew: for messages only.
+// "topics", "0", "channel"). A key that the files leave out has the place of the
+// table that it would stand in. It parses the texts anew: for messages only.
 func (c *Config) Where(path ...string) string {
-	l := newLoader(c.Path, c.text)
-	root := l.parse()
+	l := newLoader(c.texts)
+	l.parseAll()
 	for n := len(path); n > 0; n-- {
-		if found := root.child(path[:n]...); found != nil {
-			line, col := l.doc.position(found.key.from)
-			return fmt.Sprintf("%s:%d:%d", c.Path, line, col)
+		if found := l.root.child(path[:n]...); found != nil {
+			return l.doc.place(found.key.from)
 		}
 	}
 	return c.Path
@@ -97,22 +52,50 @@ func (c *Config) Where(path ...string) string {
 
 // loader is the work of one Load.
 type loader struct {
-	doc    *document
-	folder string // absolute
-	root   *node
-	config *Config
-	errs   Errors
-	broken broken
+	texts      []source // as they were read, the winner last
+	doc        *document
+	folder     string // of the first file, absolute
+	hostname   string // what a gateway is called that the file gives no name
+	root       *node
+	config     *Config
+	errs       Errors
+	warnings   Errors
+	overridden []Override
+	broken     broken
+	moment     time.Time // at which certificates must be valid; zero: not judged
 }
 
 const mostErrors = 100 // beyond that nobody reads on
 
-func newLoader(file string, text []byte) *loader {
-	return &loader{doc: newDocument(file, text), broken: broken{words: map[string]bool{}}}
+// load does the work; whatever is wrong, it goes on to find the rest.
+func (l *loader) load() (*Config, error) {
+	l.config.Site.Device = l.hostname
+	for _, s := range l.texts {
+		if bytes.HasPrefix(s.text, []byte("\xff\xfe")) || bytes.HasPrefix(s.text, []byte("\xfe\xff")) {
+			return nil, Errors{{File: s.file, Line: 1, Col: 1, Message: "the file is UTF-16", Cure: "save it as UTF-8"}}
+		}
+	}
+	l.parseAll()
+	l.decode(l.root, reflect.ValueOf(l.config).Elem(), nil, "")
+	l.check()
+	if errs := l.errs.sorted(); len(errs) > 0 {
+		return nil, errs[:min(len(errs), mostErrors)]
+	}
+	c := l.config
+	c.Path, c.Files, c.Hash, c.texts = l.texts[0].file, filesOf(l.texts), hashOf(l.texts), l.texts
+	c.Warnings, c.Overridden = l.warnings.sorted(), l.overridden
+	return c, nil
 }
 
 func (l *loader) fail(at span, cure, format string, args ...any) {
 	l.errs = append(l.errs, l.doc.error(at, fmt.Sprintf(format, args...), cure))
+}
+
+// warn is fail for what is legal and probably not meant.
+func (l *loader) warn(at span, cure, format string, args ...any) {
+	if len(l.warnings) < mostErrors {
+		l.warnings = append(l.warnings, l.doc.error(at, fmt.Sprintf(format, args...), cure))
+	}
 }
 
 // failErr tells an error that may bring its own cure.
@@ -125,13 +108,18 @@ func (l *loader) failErr(at span, err error) {
 	}
 }
 
-func (l *loader) lineOf(at span) int {
-	line, _ := l.doc.position(at.from)
-	return line
+// lineOf names the line of at for a message about from: with its file where
+// that is another.
+func (l *loader) lineOf(at, from span) string {
+	file, line, _ := l.doc.position(at.from)
+	if here, _, _ := l.doc.position(from.from); here != file {
+		return fmt.Sprintf("line %d of %s", line, file)
+	}
+	return fmt.Sprintf("line %d", line)
 }
 
-// at is the place of a value, or of the nearest table around it that the file
-// has.
+// at is the place of a value, or of the nearest table around it that the files
+// have.
 func (l *loader) at(path ...string) span {
 	if n := l.root.child(path...); n != nil && len(path) > 0 {
 		return n.value
@@ -169,6 +157,3 @@ func (l *loader) describe(path []string) string {
 	}
 	return bracketed(path)
 }
-
-// withoutBOM cuts off the mark that some Windows editors put at the beginning.
-func withoutBOM(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) }

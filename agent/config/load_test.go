@@ -40,6 +40,7 @@ func site(t *testing.T) {
 	put("secrets/open", "hunter2\n", 0o644)
 	put("secrets/empty", "", 0o600)
 	put("data/log.csv", "time;t1;v1\n2026-01-01 00:00:00;20.5;1.2\n", 0o644)
+	put("data/winter.csv", "time;T1\n2026-01-01 00:00:00;1020.5\n", 0o644)
 	cert, key := keyPair(t)
 	_, other := keyPair(t)
 	put("certs/ca.pem", cert, 0o644)
@@ -54,7 +55,7 @@ func site(t *testing.T) {
 // Every testdata/*.bad.toml is told as its .bad.txt says.
 func TestBadFiles(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.bad.toml")
-	if len(files) < 40 {
+	if len(files) < 100 {
 		t.Fatalf("%d bad files, want 40 or more", len(files))
 	}
 	home, err := os.Getwd()
@@ -73,20 +74,50 @@ func TestBadFiles(t *testing.T) {
 			if strings.Contains(got, "hunter2") {
 				t.Error("the message holds a secret")
 			}
-			golden := filepath.Join(home, "testdata", name+".txt")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
+			golden(t, filepath.Join(home, "testdata", name+".txt"), got)
+		})
+	}
+}
+
+// Every testdata/*.warn.toml loads, and is doubted as its .warn.txt says.
+func TestWarnings(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.warn.toml")
+	if len(files) < 7 {
+		t.Fatalf("%d files", len(files))
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".warn.toml"), func(t *testing.T) {
+			text := read(t, file)
+			home, err := os.Getwd()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Error(diff)
+			site(t)
+			l := newLoader([]source{{filepath.Base(file), text}})
+			l.hostname = "press-7"
+			c, err := l.load()
+			if err != nil {
+				t.Fatal(err)
 			}
+			golden(t, filepath.Join(home, strings.TrimSuffix(file, ".toml")+".txt"), c.Warnings.Error()+"\n")
 		})
+	}
+}
+
+// golden compares a text with the expected one, or writes that anew.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -43,17 +43,19 @@ func (l *loader) mqtt(f *feeds) {
 		for i := range m.Topics {
 			l.topic(&m.Topics[i], append(path[:2:2], "topics", strconv.Itoa(i)), f)
 		}
+		l.fedByWildcard(m.Topics, path)
 		l.config.MQTT[name] = m
 	}
 }
 
 // broker checks an MQTT broker's address.
 func (l *loader) broker(m *MQTT, path []string) {
-	at, shown := l.at(join(path, "broker")...), l.shown(l.root.child(join(path, "broker")...))
+	at := l.at(join(path, "broker")...)
+	shown := func() string { return l.shown(l.root.child(join(path, "broker")...)) }
 	scheme, rest, found := strings.Cut(m.Broker, "://")
 	if !found {
 		rest = m.Broker
-		l.fail(at, fmt.Sprintf("write %q, or tls:// where the broker is encrypted", "tcp://"+withPort(hostOf(rest), "1883")), "%q does not say how to connect", shown)
+		l.fail(at, fmt.Sprintf("write %q, or tls:// where the broker is encrypted", "tcp://"+withPort(hostOf(rest), "1883")), "%q does not say how to connect", shown())
 		return
 	}
 	u, err := url.Parse(m.Broker)
@@ -74,11 +76,11 @@ func (l *loader) broker(m *MQTT, path []string) {
 		}
 		l.fail(at, cure, "%q is no way to connect to a broker", scheme+"://")
 	case err != nil:
-		l.fail(at, fmt.Sprintf("write %q", scheme+"://host:"+mqttPorts[scheme]), "%q is no address", shown)
+		l.fail(at, fmt.Sprintf("write %q", scheme+"://host:"+mqttPorts[scheme]), "%q is no address", shown())
 	case u.Port() == "":
-		l.fail(at, fmt.Sprintf("write %q", scheme+"://"+withPort(hostOf(rest), mqttPorts[scheme])), "%q has no port", shown)
+		l.fail(at, fmt.Sprintf("write %q", scheme+"://"+withPort(hostOf(rest), mqttPorts[scheme])), "%q has no port", shown())
 	case u.Path != "" && (scheme == "tcp" || scheme == "tls"):
-		l.fail(at, fmt.Sprintf("write %q; topics are named in topics", scheme+"://"+u.Host), "%q has a path", shown)
+		l.fail(at, fmt.Sprintf("write %q; topics are named in topics", scheme+"://"+u.Host), "%q has a path", shown())
 	default:
 		l.host(at, u.Hostname())
 		l.port(at, u.Port())
@@ -138,7 +140,7 @@ func (l *loader) topic(t *Topic, path []string, f *feeds) {
 	if t.Format == "lines" && t.Name == "" && !strings.Contains(t.Channel, "{name}") {
 		l.fail(at("channel"), `add name = "…" to take one line, or write {name} in channel to take all`, "every line would be read into the one channel %q", t.Channel)
 	}
-	l.feed(f, t.Channel, at("channel"), wildcards, t.Format == "lines")
+	l.feed(f, feed{name: t.Channel, at: at("channel"), every: t.Interval}, wildcards, t.Format == "lines")
 }
 
 // checkFilter counts the wildcards of a topic filter (MQTT 3.1.1, section 4.7).
@@ -149,6 +151,8 @@ func checkFilter(filter string) (wildcards int, err error) {
 		return 0, curedError{"the topic is empty", `write a topic, or # for every topic`}
 	case len(filter) > 256 || len(levels) > 16:
 		return 0, curedError{"the topic is longer than 256 bytes or 16 levels", ""}
+	case strings.Contains(filter, "://"):
+		return 0, curedError{fmt.Sprintf("%q is an address, not a topic", filter), "write the topic alone; the address is in broker"}
 	case strings.HasPrefix(filter, "$share/"):
 		return 0, curedError{"a shared subscription gives each reader only a part of the messages", "name the topic without $share/…/"}
 	case strings.ContainsRune(filter, 0):
@@ -160,6 +164,10 @@ func checkFilter(filter string) (wildcards int, err error) {
 			return 0, curedError{fmt.Sprintf("# in the middle of %q", filter), "# stands for all levels below and can only be the last; for one level write +"}
 		case level == "#" || level == "+":
 			wildcards++
+		case level == "*" || level == "**" || level == "%":
+			return 0, curedError{fmt.Sprintf("%s in %q is no wildcard in MQTT", level, filter), "write + for one level, # at the end for all below"}
+		case places.MatchString(level):
+			return 0, curedError{fmt.Sprintf("%q in %q means nothing in a topic", level, filter), "write + here, and {1} in channel for what it matched"}
 		case strings.ContainsAny(level, "#+"):
 			return 0, curedError{fmt.Sprintf("%q in %q mixes a wildcard with text", level, filter), "a wildcard stands alone between two slashes"}
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -87,6 +88,37 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// The same of a text cut anywhere into two files: whatever state the first is
+// left in, the errors of the second are in the second, on lines that it has.
+func FuzzTwoFiles(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.toml")
+	for _, file := range files {
+		f.Add(readSeed(f, file), uint(40))
+	}
+	f.Add([]byte("a = \"\"\"\nb = [\n"), uint(9))
+	f.Fuzz(func(t *testing.T, text []byte, cut uint) {
+		at := int(cut % uint(len(text)+1))
+		texts := []source{{"first.toml", text[:at]}, {"conf.d/second.toml", text[at:]}}
+		lines := map[string]int{}
+		for _, s := range texts {
+			lines[s.file] = bytes.Count(s.text, []byte("\n")) + 1
+		}
+		c, err := newLoader(texts).load()
+		var errs Errors
+		if errors.As(err, &errs) == (c != nil) {
+			t.Fatalf("%v, %v", c, err)
+		}
+		if c != nil {
+			errs = c.Warnings
+		}
+		for _, e := range errs {
+			if most, ok := lines[e.File]; !ok || e.Line < 1 || e.Line > most || e.Col < 1 {
+				t.Errorf("a place outside the files:\n%v", e)
+			}
+		}
+	})
+}
+
 // Where a secret may stand, it is masked, in valid files and in broken ones.
 func TestSecretsAreMasked(t *testing.T) {
 	for _, line := range []string{
@@ -96,6 +128,8 @@ func TestSecretsAreMasked(t *testing.T) {
 		`sasl = {username = "x", password = "hunter2"}`, `sasl = {username = "x", password = "hunter2`, `password_file = ["hunter2"]`,
 		`broker = "tcp://agent:hunter2@10.0.0.9"`, `broker = tcp://agent:hunter2@10.0.0.9`, `brokers = ["kafka://agent:hunter2@10.0.0.9"]`,
 		"ca = '''-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----'''", `password = ["a", "hunter2"]`, `secret = {a = "hunter2"}`,
+		`sasl_jaas_config = 'x required username="u" password="hunter2";'`, `sasl.jaas.config = "x password=hunter2;"`, `Passwort = "hunter2"`,
+		`mot_de_passe = "hunter2"`, `contraseña = "hunter2"`, `contrasena = "hunter2"`, `kennwort = hunter2`, `tls = {key = "-----BEGIN PRIVATE KEY-----hunter2"}`,
 		"password = [\n  \"hunter2\",\n x", `password.hunter2 = 1`, `client_secret="\"hunter2"`, `PASSWORD	=	"hunter2"`,
 	} {
 		for _, table := range []string{"", "[kafka]\n", "[kafka.sasl]\n", "[mqtt.hall]\n", "[mqtt.hunted]\nbroker = 1\n"} {

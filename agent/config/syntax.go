@@ -11,12 +11,13 @@ import (
 
 const maxSyntaxErrors = 20 // beyond that the file is no TOML, and more errors are no help
 
-// parse makes the tree of the whole file. Where a statement is broken it says
-// so, takes the statement out and goes on behind it.
+// parse makes the tree of the newest file of the document. Where a statement is
+// broken it says so, takes the statement out and goes on behind it.
 func (l *loader) parse() *node {
 	left := bytes.Clone(l.doc.text) // broken lines become spaces: offsets stay
 	p := &unstable.Parser{}
-	b := &builder{loader: l, parser: p, root: newTable(span{})}
+	begin := l.doc.files[len(l.doc.files)-1].offset
+	b := &builder{loader: l, parser: p, base: begin, root: newTable(span{begin, begin})}
 	b.within = b.root
 	for range maxSyntaxErrors {
 		p.Reset(left[b.base:])
@@ -32,7 +33,7 @@ func (l *loader) parse() *node {
 		r := repair{doc: l.doc, left: left, start: min(firstLine(l.doc, left, b.base, end), l.doc.line(at.from))}
 		lines, at, message := r.find(at, broken.Message)
 		if strings.Contains(message, "after array value") && r.comma(&at) {
-			l.fail(at, "", "a comma is missing behind this element")
+			l.fail(at, "put one there; the last element may have one too", "a comma is missing behind this element")
 			b.base = l.doc.starts[r.start]
 			continue
 		}

@@ -30,10 +30,17 @@ var (
 	// durationUnits are in descending order, so that String finds the largest.
 	durationUnits = []unit{{"d", float64(24 * time.Hour)}, {"h", float64(time.Hour)}, {"m", float64(time.Minute)},
 		{"s", float64(time.Second)}, {"ms", float64(time.Millisecond)}, {"us", float64(time.Microsecond)}, {"ns", 1}}
+	weeks     = append([]unit{{"w", float64(7 * 24 * time.Hour)}}, durationUnits...) // which are only understood
 	sizeUnits = []unit{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
 	// What people write, in lower case, and what is meant.
-	durationWords = map[string]string{"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "millis": "ms",
+	// durationWords are those of four languages.
+	durationWords = map[string]string{"sek": "s", "sekunde": "s", "sekunden": "s", "seconde": "s", "secondes": "s", "segundo": "s", "segundos": "s",
+		"millisekunde": "ms", "millisekunden": "ms", "milliseconde": "ms", "millisecondes": "ms", "milisegundo": "ms", "milisegundos": "ms",
+		"minuten": "m", "minuto": "m", "minutos": "m", "std": "h", "stunde": "h", "stunden": "h", "heure": "h", "heures": "h", "hora": "h", "horas": "h",
+		"tag": "d", "tage": "d", "jour": "d", "jours": "d", "día": "d", "días": "d", "dia": "d", "dias": "d",
+		"w": "w", "wk": "w", "week": "w", "weeks": "w", "woche": "w", "wochen": "w", "semaine": "w", "semaines": "w", "semana": "w", "semanas": "w",
+		"sec": "s", "secs": "s", "second": "s", "seconds": "s", "msec": "ms", "millis": "ms",
 		"millisecond": "ms", "milliseconds": "ms", "µs": "us", "min": "m", "mins": "m", "minute": "m", "minutes": "m",
 		"hr": "h", "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d"}
 	sizeWords = map[string]string{"k": "KiB", "kb": "KiB", "kib": "KiB", "m": "MiB", "mb": "MiB", "mib": "MiB",
@@ -65,11 +72,11 @@ func measure(text string, units []unit) (int64, bool) {
 	return int64(math.Round(total)), true
 }
 
-// meant turns "5 Sec" into "5s": spaces out, words into units. It is "" when
-// the result would not be right either.
+// meant turns "1,5 Sec" into "1.5s": spaces out, points for commas, words into
+// units. It is "" when the result would not be right either.
 func meant(text string, units []unit, words map[string]string) string {
-	out := strings.ReplaceAll(text, " ", "")
-	out = regexp.MustCompile(`[A-Za-zµ]+`).ReplaceAllStringFunc(out, func(word string) string {
+	out := strings.NewReplacer(" ", "", ",", ".").Replace(text)
+	out = regexp.MustCompile(`[\pLµ]+`).ReplaceAllStringFunc(out, func(word string) string {
 		if unit, ok := words[strings.ToLower(word)]; ok {
 			return unit
 		}
@@ -96,8 +103,12 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	n, ok := measure(string(text), durationUnits)
 	if !ok {
 		cure := `write a number and ms, s, m, h or d: "500ms", "5s", "10m"`
-		if near := meant(string(text), durationUnits, durationWords); near != "" {
+		written := strings.TrimPrefix(string(text), "PT") // ISO 8601
+		if near := meant(written, durationUnits, durationWords); near != "" {
 			cure = fmt.Sprintf("write %q", near)
+		} else if near := meant(written, weeks, durationWords); near != "" {
+			n, _ := measure(near, weeks)
+			cure = fmt.Sprintf("write %q", Duration(n))
 		} else if near := meant(string(text)+"s", durationUnits, nil); near != "" {
 			cure = fmt.Sprintf(`say the unit: "%s" for seconds, "%s" for minutes`, near, strings.TrimSuffix(near, "s")+"m")
 		}

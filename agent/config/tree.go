@@ -142,7 +142,7 @@ func (b *builder) header(names []string, spans []span, row bool) *node {
 		b.taken(all, name, old)
 		return detachedTable(all)
 	case old.header:
-		b.loader.fail(all, "put all keys of the table under one header", "%s is begun twice; first in line %d", bracketed(names), b.loader.lineOf(old.key))
+		b.loader.fail(all, "put all keys of the table under one header", "%s is begun twice; first in %s", bracketed(names), b.loader.lineOf(old.key, all))
 	default:
 		old.key, old.value = all, all
 	}
@@ -151,7 +151,7 @@ func (b *builder) header(names []string, spans []span, row bool) *node {
 }
 
 func (b *builder) taken(at span, name string, old *node) {
-	b.loader.fail(at, "keep one of the two", "%q has its value already, in line %d", name, b.loader.lineOf(old.key))
+	b.loader.fail(at, "keep one of the two", "%q has its value already, in %s", name, b.loader.lineOf(old.key, at))
 }
 
 // keyValue adds "a.b = value" to the table t.
@@ -181,7 +181,7 @@ func (b *builder) keyValue(e *unstable.Node, t *node, depth int) {
 		child.value = span{b.afterEquals(key.to, whole.to), whole.to}
 	}
 	if old := t.named[name]; old != nil {
-		b.loader.fail(key, "keep one of the two", "%q is given twice; first in line %d", name, b.loader.lineOf(old.key))
+		b.loader.fail(key, "keep one of the two", "%q is given twice; first in %s", name, b.loader.lineOf(old.key, key))
 		return
 	}
 	t.add(name, child)
@@ -239,8 +239,8 @@ func (b *builder) container(v *unstable.Node, n *node, depth int) {
 		item := b.value(child, depth+1)
 		n.items = append(n.items, item)
 		n.value.to = max(n.value.to, item.value.to)
-		if n.value.from == 0 {
-			n.value.from, n.key = item.value.from, item.key
+		if len(n.items) == 1 && v.Raw.Length == 0 { // the parser does not say where a list begins
+			n.value, n.key = item.value, item.key
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -95,10 +96,20 @@ func (l *loader) wrongKind(n *node, path []string, want kind) {
 		cure = fmt.Sprintf("write it in quotes: %s = %q", key, shown)
 	case (want == number || want == integer || want == boolean) && n.kind == text && looksLike(shown, want):
 		cure = fmt.Sprintf("write it without quotes: %s = %s", key, shown)
+	case want == number && n.kind == text && decimalComma.MatchString(shown):
+		cure = fmt.Sprintf("write it without quotes and with a point: %s = %s", key, pointed(shown))
+	case want == number && n.kind == text && withUnit.MatchString(shown):
+		cure = fmt.Sprintf("write the number alone, in the channel's unit: %s = %s", key, withUnit.FindStringSubmatch(shown)[1])
+	case want == boolean && truths[strings.ToLower(shown)] != "":
+		cure = fmt.Sprintf("write it without quotes: %s = %s", key, truths[strings.ToLower(shown)])
+	case want == boolean && n.kind == integer && (shown == "0" || shown == "1"):
+		cure = fmt.Sprintf("write %s = %t", key, shown == "1")
+	case want == boolean:
+		cure = fmt.Sprintf("write %s = true, or %s = false", key, key)
 	case want == integer && n.kind == number:
 		cure = "write it without a decimal point"
 	case want == array && n.kind == text && !strings.ContainsAny(shown, plain):
-		cure = fmt.Sprintf("write a list: %s = [%q]", key, shown)
+		cure = fmt.Sprintf("write a list: %s = [%s]", key, quotedList(shown))
 	case want == array && n.kind == table:
 		cure = fmt.Sprintf("write a list of rows: %s = [{…}, {…}]", key)
 	case want == "a duration in quotes" && n.kind == integer:
@@ -106,15 +117,39 @@ func (l *loader) wrongKind(n *node, path []string, want kind) {
 	case want == "a size in quotes" && n.kind == integer:
 		bytes, _ := strconv.ParseInt(shown, 0, 64)
 		cure = fmt.Sprintf("say the unit, in quotes: %s = %q", key, Size(bytes))
+	case want == table && n.kind == boolean && shown == "false":
+		cure = "remove the line: what has no table is off"
+	case want == table && n.kind == boolean:
+		cure = fmt.Sprintf("write %s = {}, with its keys between the braces where it needs some", key)
 	case want == table:
 		cure = fmt.Sprintf("write its keys below a header %s", bracketed(path))
+	}
+	what := fmt.Sprintf("%s in %s", last(path), l.describe(path[:max(0, len(path)-1)]))
+	if list := l.root.child(path[:max(0, len(path)-1)]...); list != nil && list.kind == array {
+		i := slices.Index(list.items, n)
+		what = fmt.Sprintf("element %d of %s in %s", i+1, path[len(path)-2], bracketed(path[:len(path)-2]))
+		switch {
+		case want == table:
+			cure = `write a row: {topic = "hall/pump1/vib", channel = "pump1.vibration"}`
+		case want == text && cure != "":
+			cure = fmt.Sprintf("write it in quotes: %q", l.shown(n))
+		}
 	}
 	found := n.kind
 	if want == integer && found == number {
 		found = "a fraction"
 	}
-	l.fail(n.value, cure, "%s in %s must be %s, not %s", last(path), l.describe(path[:max(0, len(path)-1)]), want, found)
+	l.fail(n.value, cure, "%s must be %s, not %s", what, want, found)
 	l.lost(n)
+}
+
+// quotedList is what somebody meant who put a list into one text.
+func quotedList(s string) string {
+	var all []string
+	for _, one := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
+		all = append(all, strconv.Quote(one))
+	}
+	return strings.Join(all, ", ")
 }
 
 func looksLike(s string, want kind) bool {

@@ -9,6 +9,7 @@ package alarms
 import (
 	"time"
 
+	"tocsin/agent/clock"
 	"tocsin/detectors"
 	"tocsin/sensors"
 	"tocsin/uplink"
@@ -46,7 +47,8 @@ type Channel struct {
 
 // Finding is what the detectors of one class say of one moment of one channel.
 type Finding struct {
-	Time    int64   // of the reading, nanoseconds since 1970 UTC
+	Time    int64   // of the reading, nanoseconds since 1970 UTC on the steady clock, or the device's
+	Own     bool    // Time and Seen are the device's own: no step of the gateway's clock moves them
 	Value   float64 // the reading; the last one where nothing arrives
 	Seen    int64   // when the last reading was taken; differs from Time where nothing arrives
 	Quality sensors.Quality
@@ -68,13 +70,31 @@ type Alarm struct {
 	epoch      uint64 // of that sequence: the buffer may have had to take another since
 	device     string // that raised it: the gateway may have been renamed since
 	severity   detectors.Severity
-	since      int64 // when it was raised
+	since      moment
 	told       int64 // time of its newest event
 	quiet      int64 // since when nothing was found; 0 while something is
 	cleared    int64 // when it was last cleared
 	had        detectors.Severity
 	suppressed uint32 // findings held back since the last event
 	last       Finding
+}
+
+// moment is when something happened, nanoseconds since 1970 UTC.
+type moment struct {
+	at int64
+	// fixed says that it is a wall time to be told as it stands, a device's or an
+	// earlier run's; else it is of this process's steady clock.
+	fixed bool
+}
+
+func (f *Finding) moment() moment { return moment{f.Time, f.Own} }
+
+// wall is the wall time of the moment, as it is known now.
+func (m moment) wall(now clock.Reading) int64 {
+	if m.fixed {
+		return m.at
+	}
+	return now.Wall(m.at)
 }
 
 // Active reports whether the alarm is raised and not yet cleared.
@@ -102,16 +122,23 @@ type Bell struct {
 // Origin is what every event says of where it comes from.
 type Origin struct {
 	Device  string
-	Site    string // path of the site, "acme/plant3/press-shop"; may be empty
-	Source  string // ce_source
-	Version string // of tocsin
-	Trusted func() bool
+	Site    string       // path of the site, "acme/plant3/press-shop"; may be empty
+	Source  string       // ce_source
+	Version string       // of tocsin
+	Boot    string       // id of this boot of the kernel; empty where it has none
+	Clock   *clock.Clock // nil: the kernel's
 }
 
 // NewBell makes a bell whose first record carries the sequence next of the epoch.
 func NewBell(s Settings, o Origin, epoch, next uint64, emit Emit) *Bell {
+	if o.Clock == nil {
+		o.Clock = clock.New()
+	}
 	return &Bell{settings: s, origin: o, epoch: epoch, next: next, emit: emit}
 }
+
+// Set changes the settings, from the next finding on.
+func (b *Bell) Set(s Settings) { b.settings = s }
 
 // Find moves the alarm of one class of a channel on by one finding and tells of
 // it where there is news. At rest, findings below the line need not be given.
@@ -144,7 +171,8 @@ func (b *Bell) Find(c *Channel, class Class, a *Alarm, f Finding) {
 }
 
 // late is how far a reading may lie before the alarm's last clear to be taken
-// for one that came late, or again, and not for a clock that stepped back.
+// for one that came late, or again, and not for a device's clock that stepped
+// back; the gateway's own never does, see sensors.Steady.
 const late = time.Minute
 
 // begin raises, unless the reading is older than the alarm's last clear, or the
@@ -158,7 +186,7 @@ func (b *Bell) begin(c *Channel, class Class, a *Alarm, f Finding) {
 		a.suppressed++
 		return
 	}
-	a.device, a.id, a.epoch, a.severity, a.since, a.quiet, a.last = b.origin.Device, b.next, b.epoch, s, f.Time, 0, f
+	a.device, a.id, a.epoch, a.severity, a.since, a.quiet, a.last = b.origin.Device, b.next, b.epoch, s, f.moment(), 0, f
 	b.tell(c, class, a, f, uplink.Raised)
 }
 
@@ -172,9 +200,9 @@ func SeverityOf(v detectors.Verdict, t detectors.Traits) detectors.Severity {
 
 func severity(f Finding) detectors.Severity { return SeverityOf(f.Verdict, f.Traits) }
 
-// elapsed reports whether d has passed between two times of readings. A clock
-// that stepped back by more than d must not hold an alarm for ever: it counts as
-// passed. A reading that is only late does not.
+// elapsed reports whether d has passed between two times of readings. A device
+// whose clock stepped back by more than d must not hold an alarm for ever: it
+// counts as passed. A reading that is only late does not.
 func elapsed(from, to int64, d time.Duration) bool {
 	return to-from >= int64(d) || to-from <= -int64(d)
 }
@@ -182,13 +210,14 @@ func elapsed(from, to int64, d time.Duration) bool {
 // tell makes the event, commits it to the street together with the alarm's new
 // state and moves the alarm on.
 func (b *Bell) tell(c *Channel, class Class, a *Alarm, f Finding, s uplink.State) {
+	now := b.origin.Clock.Read()
 	r := uplink.Record{
-		Epoch: b.epoch, Seq: b.next, Alarm: a.id, State: s, Severity: a.severity, Time: f.Time,
+		Epoch: b.epoch, Seq: b.next, Alarm: a.id, State: s, Severity: a.severity, Time: f.moment().wall(now),
 		Device: b.origin.Device, Source: b.origin.Source, Type: eventType(class, s),
 		Subject: c.Name, Key: c.Key,
 	}
 	b.next++
-	b.buf = b.appendBody(b.buf[:0], &r, c, class, a, f)
+	b.buf = b.appendBody(b.buf[:0], now, &r, c, class, a, f)
 	r.Body = append([]byte(nil), b.buf...)
 	a.told, a.suppressed = f.Time, 0
 	key := stateKey(c.Name, class)
@@ -197,7 +226,7 @@ func (b *Bell) tell(c *Channel, class Class, a *Alarm, f Finding, s uplink.State
 		b.emit(r, uplink.Entry{Key: key})
 		return
 	}
-	b.emit(r, uplink.Entry{Key: key, Value: a.appendState(nil)})
+	b.emit(r, uplink.Entry{Key: key, Value: a.appendState(nil, now)})
 }
 
 var eventTypes = [Classes][4]string{

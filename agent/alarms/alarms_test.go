@@ -148,7 +148,9 @@ func TestAlarmIsRestoredWithItsIdentity(t *testing.T) {
 	}
 }
 
-func TestEventsAreValidAndSayWhatHappened(t *testing.T) {
+// conforms holds bodies to the schema.
+func conforms(t *testing.T, bodies ...[]byte) {
+	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
 	if err != nil {
 		t.Fatal(err)
@@ -162,6 +164,18 @@ func TestEventsAreValidAndSayWhatHappened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, body := range bodies {
+		event, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, body)
+		}
+		if err := valid.Validate(event); err != nil {
+			t.Errorf("%v\n%s", err, body)
+		}
+	}
+}
+
+func TestEventsAreValidAndSayWhatHappened(t *testing.T) {
 	tw := newTower(Settings{Update: time.Minute, ReAlarm: time.Second})
 	tw.channel.Name = "pump\"1\\\x01\xff.températur"
 	for i := range 40 {
@@ -178,13 +192,7 @@ func TestEventsAreValidAndSayWhatHappened(t *testing.T) {
 		}
 	}
 	for _, r := range tw.records {
-		event, err := jsonschema.UnmarshalJSON(bytes.NewReader(r.Body))
-		if err != nil {
-			t.Fatalf("%v\n%s", err, r.Body)
-		}
-		if err := valid.Validate(event); err != nil {
-			t.Errorf("%v\n%s", err, r.Body)
-		}
+		conforms(t, r.Body)
 	}
 }
 

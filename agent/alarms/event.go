@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"tocsin/agent/clock"
 	"tocsin/detectors"
 	"tocsin/sensors"
 	"tocsin/uplink"
@@ -20,7 +21,7 @@ func Schema() []byte { return schema }
 
 // appendBody writes the event's JSON body. It is written by hand because a site
 // in trouble makes thousands a second; a test holds it to the schema.
-func (b *Bell) appendBody(to []byte, r *uplink.Record, c *Channel, class Class, a *Alarm, f Finding) []byte {
+func (b *Bell) appendBody(to []byte, now clock.Reading, r *uplink.Record, c *Channel, class Class, a *Alarm, f Finding) []byte {
 	text := func(key, value string) {
 		to = appendString(appendKey(to, key), value)
 	}
@@ -40,22 +41,24 @@ func (b *Bell) appendBody(to []byte, r *uplink.Record, c *Channel, class Class, 
 	to = append(to, '}')
 	to = appendNumber(appendKey(to, "score"), f.Verdict.Score)
 	text("detector", f.Traits.Name)
-	text("time", formatTime(f.Time))
-	text("since", formatTime(a.since))
+	to = appendTime(appendKey(to, "time"), r.Time)
+	to = appendTime(appendKey(to, "since"), a.since.wall(now))
 	text("quality", f.Quality.String())
 	status := f.Traits.Status
 	if r.State == uplink.Cleared {
 		status = detectors.Normal
 	}
 	text("ne107", status.String())
-	text("message", message(r.State, c, a, f))
-	clock := "trusted"
-	if b.origin.Trusted != nil && !b.origin.Trusted() {
-		clock = "untrusted"
+	text("message", message(r.State, c, f, r.Time-a.since.wall(now)))
+	told, happened := now.Trust.String(), now.Uptime(f.Time)
+	if f.Own {
+		told, happened = byDevice, now.Uptime(now.Steady)
 	}
-	text("clock", clock)
+	text("clock", told)
+	text("boot", b.origin.Boot)
+	to = appendSeconds(appendKey(to, "uptime"), happened)
 	text("device", r.Device)
-	text("epoch", string(appendHex(nil, r.Epoch)))
+	to = append(appendHex(append(appendKey(to, "epoch"), '"'), r.Epoch), '"')
 	to = strconv.AppendUint(appendKey(to, "seq"), r.Seq, 10)
 	if a.suppressed > 0 {
 		to = strconv.AppendUint(appendKey(to, "suppressed"), uint64(a.suppressed), 10)
@@ -64,12 +67,34 @@ func (b *Bell) appendBody(to []byte, r *uplink.Record, c *Channel, class Class, 
 	return append(to, '}')
 }
 
+// What "clock" says beside how far the gateway's clock could be believed.
+const (
+	byDevice  = "device"
+	restamped = "restamped"
+)
+
 func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+func appendTime(to []byte, ns int64) []byte {
+	return append(time.Unix(0, ns).UTC().AppendFormat(append(to, '"'), time.RFC3339Nano), '"')
+}
 
 func appendHex(to []byte, n uint64) []byte {
 	const digits = "0123456789abcdef"
 	for shift := 60; shift >= 0; shift -= 4 {
 		to = append(to, digits[n>>shift&15])
+	}
+	return to
+}
+
+// appendSeconds writes a duration as a decimal number, exactly.
+func appendSeconds(to []byte, d time.Duration) []byte {
+	if d < 0 {
+		to, d = append(to, '-'), -d
+	}
+	to = append(strconv.AppendInt(to, int64(d/time.Second), 10), '.')
+	for ns, unit := d%time.Second, time.Second/10; unit > 0; unit /= 10 {
+		to = append(to, '0'+byte(ns/unit%10))
 	}
 	return to
 }
@@ -94,6 +119,11 @@ func appendNumber(to []byte, v float64) []byte {
 // become U+FFFD.
 func appendString(to []byte, s string) []byte {
 	to = append(to, '"')
+	n := 0
+	for n < len(s) && s[n] >= 0x20 && s[n] < 0x7f && s[n] != '"' && s[n] != '\\' {
+		n++
+	}
+	to, s = append(to, s[:n]...), s[n:] // nearly always all of it
 	for i, r := range s {
 		switch {
 		case r == '"' || r == '\\':
@@ -109,8 +139,9 @@ func appendString(to []byte, s string) []byte {
 	return append(to, '"')
 }
 
-// message says in one sentence what happened and how far from normal it is.
-func message(s uplink.State, c *Channel, a *Alarm, f Finding) string {
+// message says in one sentence what happened, how far from normal it is, and for
+// how long the alarm has lasted, in nanoseconds.
+func message(s uplink.State, c *Channel, f Finding, lasts int64) string {
 	unit := ""
 	if c.Unit != "" {
 		unit = " " + c.Unit
@@ -118,9 +149,9 @@ func message(s uplink.State, c *Channel, a *Alarm, f Finding) string {
 	value := Number(f.Value) + unit
 	switch {
 	case s == uplink.Cleared && f.Quality == sensors.BadOutOfService:
-		return c.Name + " is not judged any more, its alarm is withdrawn after " + spell(f.Time-a.since)
+		return c.Name + " is not judged any more, its alarm is withdrawn after " + spell(lasts)
 	case s == uplink.Cleared:
-		return c.Name + " is back to normal: " + value + " after " + spell(f.Time-a.since)
+		return c.Name + " is back to normal: " + value + " after " + spell(lasts)
 	}
 	reason := f.Verdict.Reason
 	text := c.Name + " " + reason.Phrase() + ": "
@@ -150,8 +181,8 @@ func message(s uplink.State, c *Channel, a *Alarm, f Finding) string {
 	case finite(low):
 		text += ", expected at least " + Number(low) + unit
 	}
-	if d := f.Time - a.since; s == uplink.Updated && d > 0 {
-		text += ", for " + spell(d)
+	if s == uplink.Updated && lasts > 0 {
+		text += ", for " + spell(lasts)
 	}
 	return text
 }

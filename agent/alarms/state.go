@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"tocsin/agent/clock"
 	"tocsin/detectors"
 	"tocsin/sensors"
 	"tocsin/uplink"
@@ -21,10 +22,12 @@ func stateKey(channel string, c Class) string { return classNames[c] + "/" + cha
 
 // appendState writes what must be known of an alarm after a restart, so that it
 // is neither raised twice nor left open: little endian, fixed size, then the
-// name of the detector that spoke last and, after a zero, the device's.
-func (a *Alarm) appendState(to []byte) []byte {
+// name of the detector that spoke last and, after a zero, the device's. Times
+// are wall times: the next process has another steady clock.
+func (a *Alarm) appendState(to []byte, now clock.Reading) []byte {
+	told := moment{a.told, a.last.Own}
 	to = append(to, stateVersion, byte(a.severity), byte(a.last.Traits.Status), byte(a.last.Verdict.Reason))
-	for _, n := range [...]uint64{a.id, uint64(a.since), uint64(a.told), math.Float64bits(a.last.Value),
+	for _, n := range [...]uint64{a.id, uint64(a.since.wall(now)), uint64(told.wall(now)), math.Float64bits(a.last.Value),
 		math.Float64bits(a.last.Verdict.Low), math.Float64bits(a.last.Verdict.High), a.epoch} {
 		to = binary.LittleEndian.AppendUint64(to, n)
 	}
@@ -37,14 +40,14 @@ func (a *Alarm) parseState(b []byte) error {
 		return fmt.Errorf("%d bytes of version %d, want version %d", len(b), first(b), stateVersion)
 	}
 	n := func(i int) uint64 { return binary.LittleEndian.Uint64(b[4+8*i:]) }
-	*a = Alarm{id: n(0), severity: detectors.Severity(b[1]), since: int64(n(1)), told: int64(n(2)), epoch: n(6)}
+	*a = Alarm{id: n(0), severity: detectors.Severity(b[1]), since: moment{int64(n(1)), true}, told: int64(n(2)), epoch: n(6)}
 	if a.severity > detectors.Critical || b[2] > byte(detectors.MaintenanceRequired) || b[3] > byte(detectors.NothingArrives) || a.id == 0 {
 		*a = Alarm{}
 		return fmt.Errorf("severity %d, status %d, reason %d: out of bounds", b[1], b[2], b[3])
 	}
 	name, device, _ := strings.Cut(string(b[stateSize:]), "\x00")
 	a.device = device
-	a.last = Finding{Value: math.Float64frombits(n(3)), Time: a.told, Traits: detectors.Traits{
+	a.last = Finding{Value: math.Float64frombits(n(3)), Time: a.told, Own: true, Traits: detectors.Traits{
 		Name: name, Severity: a.severity, Status: detectors.NE107(b[2])}}
 	a.last.Verdict = detectors.Verdict{Low: math.Float64frombits(n(4)), High: math.Float64frombits(n(5)), Reason: detectors.Reason(b[3])}
 	return nil
@@ -59,12 +62,13 @@ func first(b []byte) byte {
 
 // Restored is the alarms that were active when the state was last committed.
 type Restored struct {
-	byKey map[string][]byte
+	byKey map[string][]byte // state, nil where it is in kept
+	kept  map[string]Alarm  // of this run
 }
 
 // Restore reads the alarm state that a spool kept.
 func Restore(state []uplink.Entry) *Restored {
-	r := &Restored{byKey: make(map[string][]byte, len(state))}
+	r := &Restored{byKey: make(map[string][]byte, len(state)), kept: map[string]Alarm{}}
 	for _, e := range state {
 		r.byKey[e.Key] = e.Value
 	}
@@ -75,6 +79,11 @@ func Restore(state []uplink.Entry) *Restored {
 // forgets it: what is left in the end belongs to channels that are gone.
 func (r *Restored) Alarm(channel string, c Class) (a Alarm, err error) {
 	key := stateKey(channel, c)
+	if a, ok := r.kept[key]; ok {
+		delete(r.kept, key)
+		delete(r.byKey, key)
+		return a, nil
+	}
 	if b, ok := r.byKey[key]; ok {
 		delete(r.byKey, key)
 		if err := a.parseState(b); err != nil {
@@ -82,6 +91,14 @@ func (r *Restored) Alarm(channel string, c Class) (a Alarm, err error) {
 		}
 	}
 	return a, nil
+}
+
+// Keep gives an alarm back whose channel is not judged for now, as if an earlier
+// run had left it.
+func (r *Restored) Keep(channel string, c Class, a *Alarm) {
+	if a.Active() {
+		r.byKey[stateKey(channel, c)], r.kept[stateKey(channel, c)] = nil, *a
+	}
 }
 
 // Orphans lists the channels and classes whose alarm is active though nothing
@@ -101,12 +118,13 @@ func (r *Restored) Orphans() (channels []string, classes []Class) {
 // Any reports whether alarms are left that nothing has asked for.
 func (r *Restored) Any() bool { return len(r.byKey) > 0 }
 
-// Withdraw clears an alarm whose channel is no longer judged.
+// Withdraw clears an alarm whose channel is no longer judged; now is of the
+// steady clock.
 func (b *Bell) Withdraw(c *Channel, class Class, a *Alarm, now int64) {
 	if !a.Active() {
 		return
 	}
 	f := a.last
-	f.Time, f.Quality, f.Verdict.Score = now, sensors.BadOutOfService, 0
+	f.Time, f.Own, f.Quality, f.Verdict.Score = now, false, sensors.BadOutOfService, 0
 	b.tell(c, class, a, f, uplink.Cleared)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -8,10 +9,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tocsin/agent/alarms"
 	"tocsin/agent/certs"
+	"tocsin/agent/clock"
 	"tocsin/agent/config"
 	"tocsin/agent/pipeline"
 	"tocsin/sensors"
@@ -41,68 +44,77 @@ const diskReserve = 16 << 20
 // that a send under way has after it.
 const grace = 23 * time.Second
 
-// agent is a street that is built and not yet running, with what it holds open.
-type agent struct {
+// works is what a configuration is built into: a street, and what it holds open.
+// None of its fields ever changes: a reload makes other works, which may share
+// most of what these have.
+type works struct {
 	config *config.Config
-	log    *slog.Logger
+	loaded time.Time // when the configuration was
 	street *pipeline.Street
 	spool  *spool.Spool
 	sink   *kafka.Sink
 	memory *pipeline.Memory
 }
 
-// build makes the street that a configuration describes. Nothing is contacted
+// build makes the works that a configuration describes. Nothing is contacted
 // yet: a sensor or a cluster that is down is found, told and retried later.
-func build(cfg *config.Config, log *slog.Logger) (*agent, error) {
-	a := &agent{config: cfg, log: log}
-	if err := a.build(); err != nil {
-		a.close()
-		return nil, err
+// Sources that ran before with the same settings go on where they were.
+func (a *agent) build(cfg *config.Config, before *works) (w *works, err error) {
+	w = &works{config: cfg, loaded: time.Now()}
+	defer func() {
+		if err != nil {
+			w.close(a.log)
+			w = nil
+		}
+	}()
+	if w.spool, err = openSpool(cfg, a.clock, a.log); err != nil {
+		return w, err
 	}
-	return a, nil
-}
-
-func (a *agent) build() (err error) {
-	cfg, log := a.config, a.log
-	if a.spool, err = openSpool(cfg, log); err != nil {
-		return err
+	if w.memory, err = pipeline.OpenMemory(cfg.Spool.Dir, a.log); err != nil {
+		a.log.Error("the detectors learn afresh and will remember nothing", "error", err)
 	}
-	if a.memory, err = pipeline.OpenMemory(cfg.Spool.Dir, log); err != nil {
-		log.Error("the detectors learn afresh and will remember nothing", "error", err)
-	}
-	if a.sink, err = newSink(cfg); err != nil {
-		return err
+	w.memory.Follow(a.clock)
+	if w.sink, err = newSink(cfg, a.clock); err != nil {
+		return w, err
 	}
 	queue := sensors.NewQueue(max(cfg.Agent.Buffer/batchSamples, 4), batchSamples, mostChannels)
-	sources, err := newSources(cfg, queue, log)
+	sources, err := newSources(cfg, queue, a.clock, a.log)
 	if err != nil {
-		return err
+		return w, err
 	}
-	keeper := pipeline.NewKeeper(a.spool, time.Duration(cfg.Spool.Commit), eventsWaiting, log)
-	judge, err := newJudge(a, queue, keeper.Emit)
+	before.handOver(cfg, sources)
+	keeper := pipeline.NewKeeper(w.spool, time.Duration(cfg.Spool.Commit), eventsWaiting, a.log)
+	judge, err := a.newJudge(w, queue, keeper.Emit)
 	if err != nil {
-		return err
+		return w, err
 	}
-	forwarder := uplink.NewForwarder(a.spool, a.sink, forwarderOptions(cfg, log))
-	a.street = &pipeline.Street{
-		Queue: queue, Sources: sources, Judge: judge, Keeper: keeper,
-		Forwarder: forwarder, Log: log, Grace: grace,
-		Empty: func() bool { return a.spool.Stats().Waiting() == 0 },
+	w.street = &pipeline.Street{
+		Queue: queue, Sources: sources, Judge: judge, Keeper: keeper, Log: a.log, Grace: grace, Once: a.once,
+		Forwarder: a.newForwarder(w.spool, w.sink, cfg),
+		Beside:    []func(context.Context){judge.Feed.Run},
+		Empty:     func() bool { return w.spool.Stats().Waiting() == 0 },
 	}
-	return nil
+	return w, nil
 }
 
-func newJudge(a *agent, queue *sensors.Queue, emit alarms.Emit) (*pipeline.Judge, error) {
-	cfg := a.config
-	state, err := a.spool.State()
+func (a *agent) newForwarder(s *spool.Spool, to *kafka.Sink, cfg *config.Config) *uplink.Forwarder {
+	return uplink.NewForwarder(s, to, forwarderOptions(cfg, a.clock, a.log))
+}
+
+func alarmSettings(cfg *config.Config) alarms.Settings {
+	return alarms.Settings{Update: time.Duration(cfg.Alarms.Update), ReAlarm: time.Duration(cfg.Alarms.ReAlarm), Clear: time.Duration(cfg.Alarms.Clear)}
+}
+
+func (a *agent) newJudge(w *works, queue *sensors.Queue, emit alarms.Emit) (*pipeline.Judge, error) {
+	cfg := w.config
+	state, err := w.spool.State()
 	if err != nil {
 		return nil, fmt.Errorf("read which alarms are active: %w", err)
 	}
-	settings := alarms.Settings{Update: time.Duration(cfg.Alarms.Update), ReAlarm: time.Duration(cfg.Alarms.ReAlarm), Clear: time.Duration(cfg.Alarms.Clear)}
-	origin := alarms.Origin{Device: cfg.Site.Device, Site: sitePath(cfg), Source: sourcePath(cfg), Version: versionText(), Trusted: clockTrusted}
+	origin := alarms.Origin{Device: cfg.Site.Device, Site: sitePath(cfg), Source: sourcePath(cfg), Version: versionText(), Boot: spool.BootID(), Clock: a.clock}
 	return &pipeline.Judge{
-		Queue: queue, Memory: a.memory, Log: a.log, Fixed: fixed(cfg),
-		Bell:     alarms.NewBell(settings, origin, a.spool.Epoch(), a.spool.NextSeq(), emit),
+		Queue: queue, Memory: w.memory, Log: a.log, Clock: a.clock, Fixed: fixed(cfg), Feed: a.newFeed(cfg),
+		Bell:     alarms.NewBell(alarmSettings(cfg), origin, w.spool.Epoch(), w.spool.NextSeq(), emit),
 		Restored: alarms.Restore(state),
 		Watch:    func(c sensors.Channel) pipeline.Watch { return watch(cfg, c) },
 	}, nil
@@ -127,20 +139,20 @@ func describe(cfg *config.Config, c sensors.Channel) alarms.Channel {
 	return alarms.Channel{Channel: c, Machine: machine, Key: path.Join(sitePath(cfg), key)}
 }
 
-func openSpool(cfg *config.Config, log *slog.Logger) (*spool.Spool, error) {
+func openSpool(cfg *config.Config, clk *clock.Clock, log *slog.Logger) (*spool.Spool, error) {
 	dir := filepath.Join(cfg.Spool.Dir, "spool")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the buffer's folder: %w; set [spool] dir to a folder this user may write", err)
 	}
 	return spool.Open(dir, spool.Options{MaxBytes: int64(cfg.Spool.MaxSize), MaxAge: time.Duration(cfg.Spool.MaxAge),
-		Reserve: diskReserve, Clock: clock, Log: log})
+		Reserve: diskReserve, Clock: clk.Vouched, Oldest: clk.Floor(), Log: log})
 }
 
-func newSink(cfg *config.Config) (*kafka.Sink, error) {
+func newSink(cfg *config.Config, clk *clock.Clock) (*kafka.Sink, error) {
 	k := cfg.Kafka
 	o := kafka.Options{Brokers: k.Brokers, Codec: k.Codec, Timeout: time.Duration(k.Timeout), ClientID: "tocsin-" + cfg.Site.Device,
-		Topic: k.Events, Now: clock}
-	secure, err := clientTLS(k.TLS)
+		Topic: k.Events, Now: clk.Now}
+	secure, err := clientTLS(k.TLS, clk)
 	if err != nil {
 		return nil, fmt.Errorf("[kafka.tls]: %w", err)
 	}
@@ -154,23 +166,24 @@ func newSink(cfg *config.Config) (*kafka.Sink, error) {
 }
 
 // clientTLS is nil where no TLS is asked for.
-func clientTLS(t *config.TLS) (*tls.Config, error) {
+func clientTLS(t *config.TLS, clk *clock.Clock) (*tls.Config, error) {
 	if t == nil {
 		return nil, nil
 	}
-	return certs.Client(certs.Files{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName})
+	return certs.Client(certs.Files{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName, Now: clk.TLSTime})
 }
 
-func forwarderOptions(cfg *config.Config, log *slog.Logger) uplink.ForwarderOptions {
-	return uplink.ForwarderOptions{Topic: cfg.Kafka.Events, Log: log, Timeout: 3 * time.Duration(cfg.Kafka.Timeout), Clock: clock,
-		Boot: spool.BootID(), Uptime: uptime, Oldest: builtAfter}
+func forwarderOptions(cfg *config.Config, clk *clock.Clock, log *slog.Logger) uplink.ForwarderOptions {
+	return uplink.ForwarderOptions{Topic: cfg.Kafka.Events, Log: log, Timeout: 3 * time.Duration(cfg.Kafka.Timeout), Clock: clk.Now,
+		Boot: spool.BootID(), Uptime: clock.Uptime, Oldest: clk.Floor(),
+		Restamp: (&alarms.Restamper{Boot: spool.BootID(), Clock: clk}).Records}
 }
 
 // newSources makes every source that the configuration names, in the order of
 // the names, and registers its channels.
-func newSources(cfg *config.Config, queue *sensors.Queue, log *slog.Logger) ([]*pipeline.Source, error) {
+func newSources(cfg *config.Config, queue *sensors.Queue, clk *clock.Clock, log *slog.Logger) ([]*pipeline.Source, error) {
 	var list []*pipeline.Source
-	add := func(name string, s sensors.Source, err error) error {
+	add := func(name string, finds bool, s sensors.Source, err error) error {
 		if err != nil {
 			return fmt.Errorf("[%s]: %w", name, err)
 		}
@@ -178,31 +191,31 @@ func newSources(cfg *config.Config, queue *sensors.Queue, log *slog.Logger) ([]*
 		if err != nil {
 			return fmt.Errorf("[%s]: %w; at most %d", name, err, mostChannels)
 		}
-		list = append(list, &pipeline.Source{Name: name, Source: s, Writer: w})
+		list = append(list, &pipeline.Source{Name: name, Source: s, Writer: w, Finds: finds})
 		return nil
 	}
 	for _, name := range sortedKeys(cfg.MQTT) {
-		s, err := newMQTT(cfg, name, log)
-		if err := add("mqtt."+name, s, err); err != nil {
+		s, err := newMQTT(cfg, name, clk, log)
+		if err := add("mqtt."+name, slices.ContainsFunc(cfg.MQTT[name].Topics, config.Topic.Dynamic), s, err); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range sortedKeys(cfg.CSV) {
 		s, err := newCSV(cfg.CSV[name])
-		if err := add("csv."+name, s, err); err != nil {
+		if err := add("csv."+name, len(cfg.CSV[name].Columns) == 0, s, err); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range sortedKeys(cfg.Simulate) {
 		s, err := newPumps(name, cfg.Simulate[name])
-		if err := add("simulate."+name, s, err); err != nil {
+		if err := add("simulate."+name, false, s, err); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
-func newMQTT(cfg *config.Config, name string, log *slog.Logger) (sensors.Source, error) {
+func newMQTT(cfg *config.Config, name string, clk *clock.Clock, log *slog.Logger) (sensors.Source, error) {
 	m := cfg.MQTT[name]
 	o := mqtt.Options{Name: name, Broker: m.Broker, ClientID: m.ClientID, Username: m.Username, QoS: m.QoS, KeepAlive: time.Duration(m.KeepAlive),
 		MaxPayload: int(m.MaxPayload), Log: log.With("source", "mqtt."+name)}
@@ -210,7 +223,7 @@ func newMQTT(cfg *config.Config, name string, log *slog.Logger) (sensors.Source,
 		o.Password = certs.Password(m.PasswordFile)
 	}
 	var err error
-	if o.TLS, err = clientTLS(m.TLS); err != nil {
+	if o.TLS, err = clientTLS(m.TLS, clk); err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}
 	o.TLS = certs.For(o.TLS, hostOf(m.Broker))
@@ -239,20 +252,20 @@ func newPumps(name string, p config.Pumps) (sensors.Source, error) {
 }
 
 // close gives back what build opened. The street has stopped by then.
-func (a *agent) close() {
-	if a.sink != nil {
-		if err := a.sink.Close(); err != nil {
-			a.log.Warn("closing Kafka", "error", err)
+func (w *works) close(log *slog.Logger) {
+	if w.sink != nil {
+		if err := w.sink.Close(); err != nil {
+			log.Warn("closing Kafka", "error", err)
 		}
 	}
-	if a.memory != nil {
-		if err := a.memory.Close(); err != nil {
-			a.log.Error("closing what the detectors have learned", "error", err)
+	if w.memory != nil {
+		if err := w.memory.Close(); err != nil {
+			log.Error("closing what the detectors have learned", "error", err)
 		}
 	}
-	if a.spool != nil {
-		if err := a.spool.Close(); err != nil {
-			a.log.Error("closing the buffer", "error", err)
+	if w.spool != nil {
+		if err := w.spool.Close(); err != nil {
+			log.Error("closing the buffer", "error", err)
 		}
 	}
 }

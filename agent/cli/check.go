@@ -1,59 +1,72 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
+	"syscall"
 	"time"
 
-	"tocsin/agent/certs"
+	"tocsin/agent/clock"
 	"tocsin/agent/config"
-	"tocsin/sensors"
 )
 
-// check says whether the configuration is right and what it does.
+// check says whether the configuration is right, what it does and what that
+// costs; with --live also whether everything it names answers.
 func check(c *call) error {
 	file := c.configFlag()
+	live := c.flags.Bool("live", false, "try every source, every broker and the disk, and measure the rates; nothing is written to Kafka")
+	span := c.flags.Duration("for", 10*time.Second, "--live: how `long` to listen for readings")
 	if _, err := c.parse(0); err != nil {
 		return err
+	}
+	if *span < time.Second || *span > time.Hour {
+		return fmt.Errorf("--for %v: give 1s to 1h: %w", *span, errUsage)
 	}
 	cfg, err := config.Load(*file)
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if *live {
+		return c.checkLive(ctx, cfg, *span)
+	}
 	if err := errors.Join(checkSpoolDir(cfg), checkCertificates(cfg)); err != nil {
 		return err
 	}
-	return describeConfig(c.Out, cfg)
+	s, err := survey(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	p := &printer{to: c.Out}
+	printFindings(p, cfg)
+	s.describe(p)
+	s.costs().print(p)
+	return p.err
 }
 
 // checkCertificates says which certificate is missing, does not fit or is out of
 // date. The agent itself starts all the same: the file may be mended, or the
 // clock set, while it runs.
-func checkCertificates(cfg *config.Config) error {
-	at, trusted := clock()
+func checkCertificates(cfg *config.Config) error { return errors.Join(certificateErrors(cfg)...) }
+
+// certificateErrors is the same, one by one.
+func certificateErrors(cfg *config.Config) (wrong []error) {
+	at, trusted := clock.New().Now()
 	if !trusted {
 		at = time.Time{}
 	}
-	var wrong []error
-	check := func(t *config.TLS, path ...string) {
-		if t == nil {
-			return
-		}
-		if err := (certs.Files{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName}).Check(at); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: %w", cfg.Where(append(path, "tls")...), err))
+	var bad config.Errors
+	if errors.As(cfg.CheckCertificates(at), &bad) {
+		for _, err := range bad {
+			wrong = append(wrong, err)
 		}
 	}
-	check(cfg.Kafka.TLS, "kafka")
-	for _, name := range sortedKeys(cfg.MQTT) {
-		check(cfg.MQTT[name].TLS, "mqtt", name)
-	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
 // checkSpoolDir refuses a folder that can never be made, because a file has its
@@ -71,85 +84,16 @@ func checkSpoolDir(cfg *config.Config) error {
 	}
 }
 
-// describeConfig says in words what will be read, judged and sent.
-func describeConfig(to io.Writer, cfg *config.Config) error {
-	p := &printer{to: to}
-	p.line("%s is right.", cfg.Path)
-	p.line("device    %s, events come from %s", cfg.Site.Device, sourcePath(cfg))
-	log := newLog(io.Discard)
-	queue := sensors.NewQueue(1, 1, mostChannels)
-	sources, err := newSources(cfg, queue, log)
-	if err != nil {
-		return err
+// printFindings tells what is legal and probably not meant, and which file wins
+// where two set a value.
+func printFindings(p *printer, cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		p.line("warning: %s", w.Error())
 	}
-	for _, s := range sources {
-		names := make([]string, 0, 8)
-		for _, c := range s.Channels() {
-			names = append(names, c.Name)
-		}
-		p.line("read      %s: %s", s.Name, few(append(names, found(cfg, s.Name)...)))
+	for _, o := range cfg.Overridden {
+		p.line("note: %s: %s is used, not the value at %s", o.Winner, o.Path, o.Loser)
 	}
-	for i := range queue.NumChannels() {
-		w := watch(cfg, queue.Channel(sensors.ChannelID(i)))
-		var methods []string
-		for _, d := range w.Detectors {
-			methods = append(methods, d.Traits().Name)
-		}
-		p.line("judge     %s %s: %s", w.Channel.Name, unitOr(w.Channel.Unit), strings.Join(methods, ", "))
+	if len(cfg.Warnings)+len(cfg.Overridden) > 0 {
+		p.line("")
 	}
-	p.line("learn     %d readings of a channel before its learned detectors may alarm; false alarms of a channel: at most %s", cfg.Detect.Learn, cfg.Detect.FalseAlarms)
-	p.line("keep      up to %s in %s, written every %s", cfg.Spool.MaxSize, cfg.Spool.Dir, cfg.Spool.Commit)
-	p.line("send      to topic %s at %s, %s", cfg.Kafka.Events, strings.Join(cfg.Kafka.Brokers, ", "), security(cfg))
-	return p.err
 }
-
-// found names what a source finds only when it reads.
-func found(cfg *config.Config, source string) (names []string) {
-	kind, name, _ := strings.Cut(source, ".")
-	switch kind {
-	case "mqtt":
-		for _, t := range cfg.MQTT[name].Topics {
-			if t.Dynamic() {
-				names = append(names, t.Channel+" as found")
-			}
-		}
-	case "csv":
-		if len(cfg.CSV[name].Columns) == 0 {
-			names = append(names, "every column of numbers in "+cfg.CSV[name].Path)
-		}
-	}
-	return names
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 6
-	if len(names) > most {
-		return fmt.Sprintf("%d channels: %s …", len(names), strings.Join(names[:most], ", "))
-	}
-	return strings.Join(names, ", ")
-}
-
-func unitOr(unit string) string {
-	if unit == "" {
-		return "(no unit)"
-	}
-	return "in " + unit
-}
-
-func security(cfg *config.Config) string {
-	words := "not encrypted"
-	if t := cfg.Kafka.TLS; t != nil {
-		words = "TLS"
-		if t.Cert != "" {
-			words = "mutual TLS"
-		}
-	}
-	if s := cfg.Kafka.SASL; s != nil {
-		words += ", " + s.Mechanism + " as " + s.Username
-	}
-	return words
-}
-
-// sortedKeys is the names of a table in order.
-func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

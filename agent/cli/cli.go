@@ -51,18 +51,24 @@ type call struct {
 
 func commands() []command {
 	return []command{
+		{"example", "[NAME]", "print a plant's configuration to begin with, or list them", example},
+		{"check", "[--config FILE] [--live [--for 10s]]", "check the configuration, say what it does and costs; try it", check},
 		{"run", "[--config FILE] [--once]", "read, judge and send until stopped", run},
-		{"check", "[--config FILE]", "check the configuration and say what it does", check},
-		{"score", "[--config FILE] [--train-rows N] [INPUT]", "score a CSV file row by row", score},
-		{"schema", "config|event", "print a JSON Schema: of the configuration, of an event", schema},
+		{"status", "[--config FILE] [--watch] [--json]", "say how the running agent fares", status},
+		{"reload", "[--config FILE]", "let the running agent apply its configuration as it is now", reload},
 		{"topics", "create|check [--config FILE]", "make or check the Kafka topics, print the ACLs to ask for", topics},
 		{"spool", "status|dump|drain [--config FILE]", "look into the buffer, or send what waits in it", spoolCommand},
+		{"score", "[--config FILE] [--train-rows N] [INPUT]", "score a CSV file row by row", score},
+		{"schema", "config|event|status|scores|samples", "print a JSON Schema: of the configuration, of what is sent", schema},
 		{"version", "", "print the version", version},
 	}
 }
 
 // errUsage marks an error that the command's usage line cures.
 var errUsage = errors.New("usage")
+
+// errRefused marks an error that the configuration's file cures.
+var errRefused = errors.New("refused")
 
 // Main runs one command and returns the process's exit code.
 func Main(args []string, std IO) int {
@@ -105,6 +111,9 @@ func (cmd command) main(args []string, std IO) int {
 	case errors.As(err, &bad):
 		fmt.Fprintln(std.Err, bad.Error())
 		return exitConfig
+	case errors.Is(err, errRefused):
+		fmt.Fprintln(std.Err, strings.TrimSuffix(err.Error(), ": "+errRefused.Error()))
+		return exitConfig
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(std.Err, "tocsin %s: %s\n", cmd.name, strings.TrimSuffix(err.Error(), ": "+errUsage.Error()))
 		c.help(std.Err, cmd)
@@ -126,7 +135,8 @@ func (c *call) help(to io.Writer, cmd command) {
 }
 
 // parse reads the command's flags, which may stand before or after its other
-// words, and returns those words.
+// words, and returns those words. A word too many that can only be the site's
+// file is taken for it.
 func (c *call) parse(most int) ([]string, error) {
 	var words []string
 	rest := c.args
@@ -135,13 +145,19 @@ func (c *call) parse(most int) ([]string, error) {
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, err
 			}
-			return nil, fmt.Errorf("%w: %w", err, errUsage)
+			return nil, fmt.Errorf("%s: %w", c.flagProblem(err), errUsage)
 		}
 		rest = c.flags.Args()
 		if len(rest) == 0 {
 			break
 		}
 		words, rest = append(words, rest[0]), rest[1:]
+	}
+	if len(words) > most && c.isSite(words[len(words)-1]) {
+		if err := c.flags.Set("config", words[len(words)-1]); err != nil {
+			return nil, err
+		}
+		words = words[:len(words)-1]
 	}
 	if len(words) > most {
 		return nil, fmt.Errorf("%q is one word too many: %w", words[most], errUsage)
@@ -163,19 +179,8 @@ func help(to io.Writer) {
 tocsin help COMMAND lists a command's options.
 --config is /etc/tocsin/tocsin.toml where it is left out.
 exit status: 0 done, 1 it failed, 2 wrong usage, 78 wrong configuration
-first steps: tocsin check --config site.toml, then tocsin run --config site.toml
+first steps: tocsin example pump-house >site.toml, tocsin check --live site.toml, tocsin run site.toml
 `)
-}
-
-func suggest(name string) string {
-	var names []string
-	for _, cmd := range commands() {
-		names = append(names, cmd.name)
-	}
-	if near := config.Nearest(name, names); near != "" {
-		return fmt.Sprintf(", did you mean %q?", near)
-	}
-	return ""
 }
 
 func version(c *call) error {

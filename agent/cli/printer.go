@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode/utf8"
 )
 
 // printer writes lines until one fails, and keeps that error.
@@ -16,6 +18,30 @@ func (p *printer) line(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.to, format+"\n", args...)
 	}
+}
+
+// columns is how wide a paragraph is: a terminal of a gateway has no more.
+const columns = 80
+
+// para writes words below a heading of at most ten letters, or of none, broken
+// into lines.
+func (p *printer) para(heading, words string) {
+	const indent = 11
+	line := fmt.Sprintf("%-*s", indent, heading)
+	indented := len(words) - len(strings.TrimLeft(words, " -")) // of a list
+	line += words[:indented]
+	empty := true
+	for _, word := range strings.Fields(words[indented:]) {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
+			p.line("%s", line)
+			line, empty = strings.Repeat(" ", indent+indented), true
+		}
+		if !empty {
+			line += " "
+		}
+		line, empty = line+word, false
+	}
+	p.line("%s", line)
 }
 
 // quote writes a JSON string.

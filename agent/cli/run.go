@@ -2,12 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"os"
 	"os/signal"
 	"slices"
 	"syscall"
 
-	"tocsin/agent/alarms"
 	"tocsin/agent/config"
 )
 
@@ -25,27 +24,20 @@ func run(c *call) error {
 	log := newLog(c.Err)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	// Without the second, a restart of the journal that reads stderr would end the agent.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE) // or a restart of the journal, which reads stderr, would end the agent
 
-	a, err := build(cfg, log)
+	a, err := newAgent(ctx, cfg, *once, log)
 	if err != nil {
 		return err
 	}
-	defer a.close()
-	a.street.Once = *once
-	socket, err := a.listen()
-	if err != nil {
-		log.Warn("status commands cannot ask this agent", "error", err)
-	}
-	log.Info("tocsin runs", "version", versionText(), "device", cfg.Site.Device, "config", cfg.Path, "sources", len(a.street.Sources),
-		"channels", a.street.Queue.NumChannels(), "queued", a.spool.Stats().Waiting())
-	served := make(chan struct{})
-	go func() { defer close(served); socket.serve() }()
-	a.street.Run(ctx)
-	socket.close()
-	<-served
-	s := a.spool.Stats()
+	w := a.now()
+	log.Info("tocsin runs", "version", versionText(), "device", cfg.Site.Device, "config", cfg.Path, "sources", len(w.street.All()),
+		"channels", w.street.Queue.NumChannels(), "queued", w.spool.Stats().Waiting())
+	a.doubt(cfg)
+	a.run(hangups)
+	s := a.now().spool.Stats()
 	log.Info("tocsin stopped", "queued", s.Waiting(), "acknowledged", s.Acknowledged, "dropped", s.Lost())
 	return nil
 }
@@ -63,18 +55,4 @@ func fixed(cfg *config.Config) bool {
 		}
 	}
 	return true
-}
-
-// schema prints a JSON Schema.
-func schema(c *call) error {
-	words, err := c.parse(1)
-	if err != nil {
-		return err
-	}
-	schemas := map[string]func() []byte{"config": config.Schema, "event": alarms.Schema}
-	if len(words) == 0 || schemas[words[0]] == nil {
-		return fmt.Errorf("say which schema: config or event: %w", errUsage)
-	}
-	_, err = c.Out.Write(schemas[words[0]]())
-	return err
 }

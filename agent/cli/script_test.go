@@ -26,6 +26,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error { e.Setenv("HOME", e.WorkDir); return nil },
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"kafka":   startKafka,
+			"broker":  startBroker,
 			"consume": consume,
 		},
 	})

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,35 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
-
-// socket serves the status commands. A nil socket serves nobody.
-type socket struct {
-	listener net.Listener
-	server   *http.Server
-}
-
-// listen opens the unix socket and begins to answer when serve is called.
-func (a *agent) listen() (*socket, error) {
-	l, err := listenAt(a.config.Agent.Socket)
-	if err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(a.status()) // the asker went away
-	})
-	mux.HandleFunc("GET /dump", func(w http.ResponseWriter, _ *http.Request) {
-		if err := dump(w, a.spool); err != nil {
-			a.log.Warn("dump of the buffer broken off", "error", err)
-			panic(http.ErrAbortHandler) // net/http's way to let the asker know that the rest is missing
-		}
-	})
-	return &socket{l, &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
-}
 
 // longestPath is what fits a unix socket's address, sun_path of unix(7).
 const longestPath = 107
@@ -77,41 +51,62 @@ func listenAt(path string) (net.Listener, error) {
 	return l, nil
 }
 
-func (s *socket) serve() {
-	if s != nil {
-		_ = s.server.Serve(s.listener) // ends when close is called
-	}
-}
-
-func (s *socket) close() {
-	if s != nil {
-		_ = s.server.Close()
-	}
-}
-
 // errNobody says that no agent answers on the socket.
 var errNobody = errors.New("no agent is running")
 
 // ask gets a path of the running agent, and errNobody where none runs.
 func ask(socket, path string) (io.ReadCloser, error) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 10 * time.Second,
+	r, err := request(socket, http.MethodGet, path, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	if r.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("ask the running agent for %s: %s", path, r.Status), r.Body.Close())
+	}
+	return r.Body, nil
+}
+
+// post has the running agent do something and returns its report; what it says
+// against it is the error.
+func post(socket, path string) (report string, err error) {
+	r, err := request(socket, http.MethodPost, path, 2*time.Minute)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("read the running agent's answer: %w", err)
+	case r.StatusCode == http.StatusOK:
+		return string(text), nil
+	case r.StatusCode == http.StatusUnprocessableEntity:
+		return "", fmt.Errorf("%s: %w", strings.TrimSpace(string(text)), errRefused)
+	}
+	return "", fmt.Errorf("ask the running agent for %s: %s", path, r.Status)
+}
+
+// request asks the agent on the socket, which must begin to answer within
+// patience.
+func request(socket, method, path string, patience time.Duration) (*http.Response, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: patience,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, "unix", socket)
 		}}}
-	r, err := client.Get("http://tocsin" + path)
+	r, err := http.NewRequest(method, "http://tocsin"+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	got, err := client.Do(r)
 	switch {
 	case err == nil:
+		return got, nil
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errNobody
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("ask the running agent on %s: %w; run this as root or as the agent's user", socket, err)
 	case len(socket) > longestPath:
 		return nil, errNobody // nor can any agent listen there
-	default:
-		return nil, fmt.Errorf("ask the running agent on %s: %w; its log says what it is busy with", socket, err)
 	}
-	if r.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("ask the running agent for %s: %s", path, r.Status), r.Body.Close())
-	}
-	return r.Body, nil
+	return nil, fmt.Errorf("ask the running agent on %s: %w; its log says what it is busy with", socket, err)
 }

@@ -12,7 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"tocsin/agent/clock"
 	"tocsin/agent/config"
+	"tocsin/agent/health"
 	"tocsin/uplink"
 	"tocsin/uplink/spool"
 )
@@ -40,29 +42,17 @@ func spoolCommand(c *call) error {
 func spoolStatus(c *call, cfg *config.Config, asJSON bool) error {
 	s, err := askStatus(cfg)
 	if errors.Is(err, errNobody) {
-		err = withSpool(c, cfg, func(sp *spool.Spool) error { s.Buffer = report(sp.Stats()); return nil })
+		err = withSpool(c, cfg, func(sp *spool.Spool) error { s = atRest(sp); return nil })
 	}
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		e := json.NewEncoder(c.Out)
-		e.SetIndent("", "  ")
-		return e.Encode(s)
+		return printStatus(c.Out, s, asJSON)
 	}
-	return s.print(c.Out)
-}
-
-func askStatus(cfg *config.Config) (s status, err error) {
-	body, err := ask(cfg.Agent.Socket, "/status")
-	if err != nil {
-		return s, err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(body).Decode(&s); err != nil {
-		return s, fmt.Errorf("read the running agent's status: %w", err)
-	}
-	return s, nil
+	p := &printer{to: c.Out}
+	printStore(p, s, time.Now())
+	return p.err
 }
 
 // withSpool opens the files of an agent that does not run.
@@ -70,7 +60,7 @@ func withSpool(c *call, cfg *config.Config, do func(*spool.Spool) error) (err er
 	if err := mayOpen(filepath.Join(cfg.Spool.Dir, "spool")); err != nil {
 		return err
 	}
-	s, err := openSpool(cfg, newLog(c.Err))
+	s, err := openSpool(cfg, clock.New(), newLog(c.Err))
 	if err != nil {
 		return err
 	}
@@ -131,36 +121,41 @@ func spoolDrain(c *call, cfg *config.Config, _ bool) error {
 	defer stop()
 	s, err := askStatus(cfg)
 	if err == nil {
-		return c.watchDrain(ctx, s, func() (status, error) { return askStatus(cfg) })
+		return c.watchDrain(ctx, s, func() (health.Status, error) { return askStatus(cfg) })
 	}
 	if !errors.Is(err, errNobody) {
 		return err
 	}
 	return withSpool(c, cfg, func(sp *spool.Spool) error {
-		sink, err := newSink(cfg)
+		sink, err := newSink(cfg, clock.New())
 		if err != nil {
 			return err
 		}
-		f := uplink.NewForwarder(sp, sink, forwarderOptions(cfg, newLog(c.Err)))
+		f := uplink.NewForwarder(sp, sink, forwarderOptions(cfg, clock.New(), newLog(c.Err)))
 		send, stopSending := context.WithCancel(ctx)
 		sent := make(chan error, 1)
 		go func() { sent <- f.Run(send) }()
-		err = c.watchDrain(ctx, status{Buffer: report(sp.Stats()), Kafka: kafkaReport(f.Status())}, func() (status, error) {
-			return status{Buffer: report(sp.Stats()), Kafka: kafkaReport(f.Status())}, nil
+		err = c.watchDrain(ctx, draining(sp, f), func() (health.Status, error) {
+			return draining(sp, f), nil
 		})
 		stopSending()
 		return errors.Join(err, <-sent, sink.Close())
 	})
 }
 
+// draining is what can be said of a buffer that this command itself sends.
+func draining(sp *spool.Spool, f *uplink.Forwarder) health.Status {
+	return health.Status{Buffer: report(sp.Stats()), Kafka: kafkaReport(f.Status())}
+}
+
 // watchDrain tells how much is left and why, when that changes and at most once a
 // second, until nothing is.
-func (c *call) watchDrain(ctx context.Context, s status, next func() (status, error)) error {
+func (c *call) watchDrain(ctx context.Context, s health.Status, next func() (health.Status, error)) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	hint, told := "; Ctrl-C stops this, the events stay in the buffer", ""
 	for s.Buffer.Waiting > 0 || s.Pending > 0 {
-		if line := fmt.Sprintf("%d events left; kafka: %s", s.Buffer.Waiting+uint64(s.Pending), s.Kafka); line != told {
+		if line := fmt.Sprintf("%d events left; kafka: %s", s.Buffer.Waiting+uint64(s.Pending), kafkaLine(s.Kafka)); line != told {
 			fmt.Fprintln(c.Err, line+hint)
 			hint, told = "", line
 		}

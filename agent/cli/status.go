@@ -1,118 +1,229 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
-	"tocsin/agent/pipeline"
-	"tocsin/detectors"
-	"tocsin/uplink"
+	"golang.org/x/sys/unix"
+
+	"tocsin/agent/config"
+	"tocsin/agent/health"
 	"tocsin/uplink/spool"
 )
 
-// status is what the running agent says of itself on its unix socket.
-type status struct {
-	Version string                  `json:"version"`
-	Device  string                  `json:"device"`
-	Alarms  int64                   `json:"alarms_active"`
-	Pending int64                   `json:"events_not_yet_on_disk"`
-	Trouble string                  `json:"disk_trouble,omitempty"`
-	Buffer  bufferReport            `json:"buffer"`
-	Kafka   kafkaStatus             `json:"kafka"`
-	Sources map[string]sourceStatus `json:"sources"`
-}
-
-// bufferReport is the spool's ledger:
-// appended = waiting + acknowledged + dropped + dead.
-type bufferReport struct {
-	Appended     uint64                       `json:"appended"`
-	Waiting      uint64                       `json:"waiting"`
-	BySeverity   map[string]uint64            `json:"waiting_by_severity,omitempty"`
-	InFlight     int                          `json:"in_flight"`
-	Acknowledged uint64                       `json:"acknowledged"`
-	Dropped      map[string]map[string]uint64 `json:"dropped,omitempty"` // by reason and severity
-	Dead         uint64                       `json:"dead"`
-	Repeated     uint64                       `json:"possibly_repeated"`
-	OpenAlarms   int                          `json:"open_alarms"`
-	Oldest       *time.Time                   `json:"oldest,omitempty"`
-	Bytes        int64                        `json:"bytes"`
-	Files        int                          `json:"files"`
-}
-
-// kafkaStatus is how the uplink fares.
-type kafkaStatus struct {
-	Connected  bool      `json:"connected"`
-	Since      time.Time `json:"since"`
-	Topic      string    `json:"topic"`
-	Partitions int32     `json:"partitions"`
-	Delivered  uint64    `json:"delivered_since_start"`
-	Error      string    `json:"error,omitempty"`
-	Cure       string    `json:"cure,omitempty"`
-}
-
-// sourceStatus is one source with its ledger: read = judged + refused.
-type sourceStatus struct {
-	pipeline.SourceStatus
-	Read    uint64            `json:"read"`
-	Judged  uint64            `json:"judged"`
-	Refused map[string]uint64 `json:"refused,omitempty"`
-}
-
-func (a *agent) status() status {
-	s := status{Version: versionText(), Device: a.config.Site.Device, Alarms: a.street.Judge.Alarms.Load(),
-		Pending: a.street.Keeper.Pending.Load(), Buffer: report(a.spool.Stats()), Kafka: kafkaReport(a.street.Forwarder.Status()),
-		Sources: map[string]sourceStatus{}}
-	if err := a.street.Keeper.Trouble.Load(); err != nil {
-		s.Trouble = (*err).Error()
+// status says how the running agent fares.
+func status(c *call) error {
+	file := c.configFlag()
+	watch := c.flags.Bool("watch", false, "show it again every two seconds, until Ctrl-C")
+	asJSON := c.flags.Bool("json", false, "for programs: as tocsin schema status says")
+	if _, err := c.parse(0); err != nil {
+		return err
 	}
-	for _, src := range a.street.Sources {
-		counters := &src.Writer.Counters
-		s.Sources[src.Name] = sourceStatus{src.Status(), counters.Read.Load(), counters.Judged.Load(), counters.ByReason()}
+	cfg, err := config.Load(*file)
+	if err != nil {
+		return err
 	}
-	return s
-}
-
-func report(s spool.Stats) bufferReport {
-	r := bufferReport{Appended: s.Appended, Waiting: s.Waiting(), BySeverity: bySeverity(s.Queued), Acknowledged: s.Acknowledged, Dead: s.Buried,
-		Repeated: s.Repeated, OpenAlarms: s.OpenAlarms, Bytes: s.Bytes, Files: s.Files}
-	for _, f := range s.InFlight {
-		r.InFlight += f.Records
+	if *watch {
+		return c.watchStatus(cfg, *asJSON)
 	}
-	if !s.Oldest.IsZero() {
-		r.Oldest = &s.Oldest
-	}
-	for why, n := range s.Dropped {
-		if r.Dropped == nil {
-			r.Dropped = map[string]map[string]uint64{}
+	s, err := askStatus(cfg)
+	if errors.Is(err, errNobody) {
+		// What its files say is worth showing; that nobody runs is the answer.
+		err = errors.Join(err, withSpool(c, cfg, func(sp *spool.Spool) error { s = atRest(sp); return nil }))
+		if s.State == "" {
+			return err
 		}
-		r.Dropped[why.String()] = bySeverity(n)
+	} else if err != nil {
+		return err
 	}
-	return r
+	return errors.Join(printStatus(c.Out, s, *asJSON), err)
 }
 
-func bySeverity(n [detectors.Critical + 1]uint64) map[string]uint64 {
-	by := map[string]uint64{}
-	for s, count := range n {
-		if count > 0 {
-			by[detectors.Severity(s).String()] = count
+// atRest is the status of an agent that does not run.
+func atRest(sp *spool.Spool) health.Status {
+	return health.Status{State: health.Stopped, Reasons: []health.Reason{}, Sources: map[string]health.Source{}, Buffer: report(sp.Stats())}
+}
+
+// watchStatus shows the status again and again: in place on a terminal, one
+// below the other elsewhere. The files of an agent that does not run are left
+// alone: looking into them could keep it from starting.
+func (c *call) watchStatus(cfg *config.Config, asJSON bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	inPlace := isTerminal(c.Out) && !asJSON
+	for {
+		var page bytes.Buffer
+		s, err := askStatus(cfg)
+		if err == nil {
+			err = printStatus(&page, s, asJSON)
+		}
+		if err != nil {
+			fmt.Fprintf(&page, "%v\n", err)
+		}
+		if _, err := c.Out.Write(frame(page.Bytes(), inPlace)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
 		}
 	}
-	return by
 }
 
-func kafkaReport(s uplink.Status) kafkaStatus {
-	return kafkaStatus{s.Connected, s.Since, s.Topic, s.Partitions, s.Delivered, s.Error, s.Cure}
+// frame is a page as it is written: on a terminal from the top left corner, each
+// line and the rest of the screen cleared of what was there (ECMA-48, CUP, EL
+// and ED), so that nothing flickers.
+func frame(page []byte, inPlace bool) []byte {
+	if !inPlace {
+		return page
+	}
+	page = bytes.ReplaceAll(page, []byte("\n"), []byte("\x1b[K\n"))
+	return slices.Concat([]byte("\x1b[H"), page, []byte("\x1b[J"))
 }
 
-// String says in one line how the uplink fares.
-func (s kafkaStatus) String() string {
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+func askStatus(cfg *config.Config) (s health.Status, err error) {
+	body, err := ask(cfg.Agent.Socket, "/status")
+	if err != nil {
+		return s, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the running agent's status: %w", err)
+	}
+	return s, nil
+}
+
+func printStatus(to io.Writer, s health.Status, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(to)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	p := &printer{to: to}
+	now := time.Now()
+	if s.State == health.Stopped {
+		printStore(p, s, now)
+		return p.err
+	}
+	printHealth(p, s, now)
+	if s.Kafka.Error != "" {
+		s.Kafka.Error, s.Kafka.Cure = "see above", ""
+	}
+	printStore(p, s, now)
+	for _, name := range sortedKeys(s.Sources) {
+		p.para("source", sourceLine(name, s.Sources[name], now))
+	}
+	u := s.Usage
+	line := fmt.Sprintf("CPU %.1f %% of a core, memory %s, %d goroutines, %d files open", u.CPUPercent, size(float64(u.RSS)), u.Goroutines, u.Descriptors)
+	if u.MeasuredOver > 0 {
+		line += fmt.Sprintf("; writes %s a day to disk", size(u.FlashPerDay))
+	}
+	p.para("resources", line)
+	return p.err
+}
+
+// sourceLine is one source with its ledger.
+func sourceLine(name string, src health.Source, now time.Time) string {
+	line := fmt.Sprintf("%s %s for %s", name, src.State, span(now.Sub(src.Since)))
+	if src.Down != nil {
+		line = fmt.Sprintf("%s down for %s, tried %d times", name, span(now.Sub(*src.Down)), src.Runs)
+	}
+	line += fmt.Sprintf("; read %d = judged %d + refused %d%s", src.Read, src.Judged, src.Read-src.Judged, counts(src.Refused))
+	if src.Latest != nil {
+		line += fmt.Sprintf("; latest %s ago", span(seconds(*src.Latest)))
+	}
+	return line
+}
+
+// printHealth says what a person should look at first.
+func printHealth(p *printer, s health.Status, now time.Time) {
+	p.para("health", s.Health.String())
+	for _, r := range s.Reasons {
+		p.para("", fmt.Sprintf("- %s (%s, for %s)", r, r.Level, span(now.Sub(r.Since))))
+		if r.Cure != "" {
+			p.para("", "  "+r.Cure)
+		}
+	}
+	p.para("agent", fmt.Sprintf("%s for %s, version %s, device %s, %d alarms active", agentState(s.State), span(now.Sub(s.Started)), s.Version, s.Device, s.Alarms))
+	line := fmt.Sprintf("%s, SHA-256 %.12s", s.Config.Path, s.Config.Hash)
+	if s.Config.Loaded != nil {
+		line += fmt.Sprintf(", loaded %s ago", span(now.Sub(*s.Config.Loaded)))
+	}
+	p.para("config", line)
+	p.para("clock", s.Clock.Trust)
+}
+
+func agentState(state string) string {
+	if state == health.Running {
+		return "runs"
+	}
+	return "is " + state
+}
+
+// printStore says what waits for Kafka and why.
+func printStore(p *printer, s health.Status, now time.Time) {
+	if s.State == health.Stopped {
+		p.para("agent", "not running; this is read from its files")
+	} else {
+		p.para("kafka", kafkaLine(s.Kafka))
+		if u := s.Kafka.Unguarded; u != "" {
+			p.para("", "another agent with this device's name would not be noticed: "+u)
+		}
+	}
+	for _, name := range sortedKeys(s.Feeds) {
+		f := s.Feeds[name]
+		p.para(name, fmt.Sprintf("%d rows made for %s, %d sent; dropped %d%s", f.Made, f.Topic, f.Sent, f.Lost(), counts(f.Dropped)))
+	}
+	if s.Trouble != "" {
+		p.para("disk", fmt.Sprintf("%s; %d events wait in memory", s.Trouble, s.Pending))
+	}
+	b := s.Buffer
+	room := size(float64(b.Bytes))
+	if b.MaxBytes > 0 {
+		room += " of " + size(float64(b.MaxBytes))
+	}
+	p.para("buffer", fmt.Sprintf("%d events wait%s, %d of them in flight; %s in %d files", b.Waiting, counts(b.BySeverity), b.InFlight, room, b.Files))
+	if b.Oldest != nil {
+		p.para("", fmt.Sprintf("the oldest happened at %s, %s ago", b.Oldest.Local().Format(time.DateTime), span(now.Sub(*b.Oldest))))
+	}
+	if b.Lasts != nil {
+		p.para("", fmt.Sprintf("at the present rate it takes all events for %s more", span(seconds(*b.Lasts))))
+	}
+	for _, why := range sortedKeys(b.Dropped) {
+		p.para("", "dropped because "+strings.ReplaceAll(why, "_", " ")+counts(b.Dropped[why]))
+	}
+	p.para("ledger", fmt.Sprintf("made %d = acknowledged %d + waiting %d + dropped %d + dead %d; possibly repeated %d",
+		b.Appended, b.Acknowledged, b.Waiting, b.Lost(), b.Dead, b.Repeated))
+}
+
+// kafkaLine says in one line how the uplink fares.
+func kafkaLine(s health.Kafka) string {
 	switch {
 	case s.Error != "":
-		line := fmt.Sprintf("holding events since %s: %s", s.Since.Format(time.DateTime), s.Error)
+		line := fmt.Sprintf("holding events since %s: %s", s.Since.Local().Format(time.DateTime), s.Error)
 		if s.Cure != "" {
 			line += "; " + s.Cure
 		}
@@ -121,45 +232,6 @@ func (s kafkaStatus) String() string {
 		return "not yet connected"
 	}
 	return fmt.Sprintf("topic %s, %d partitions, %d events delivered since the start", s.Topic, s.Partitions, s.Delivered)
-}
-
-func (s status) print(to io.Writer) error {
-	p := &printer{to: to}
-	if s.Device == "" {
-		p.line("agent      not running; this is read from its files")
-	} else {
-		p.line("agent      runs, version %s, device %s, %d alarms active", s.Version, s.Device, s.Alarms)
-		p.line("kafka      %s", s.Kafka)
-	}
-	if s.Trouble != "" {
-		p.line("disk       %s; %d events wait in memory", s.Trouble, s.Pending)
-	}
-	s.Buffer.print(p)
-	for _, name := range sortedKeys(s.Sources) {
-		src := s.Sources[name]
-		p.line("source     %s is %s since %s; read %d = judged %d + refused %d%s", name, src.State, src.Since.Format(time.DateTime),
-			src.Read, src.Judged, src.Read-src.Judged, counts(src.Refused))
-		if src.Error != "" {
-			p.line("           %s", src.Error)
-		}
-	}
-	return p.err
-}
-
-func (r bufferReport) print(p *printer) {
-	p.line("buffer     %d events wait%s, %d of them in flight; %.1f MiB in %d files", r.Waiting, counts(r.BySeverity), r.InFlight, float64(r.Bytes)/(1<<20), r.Files)
-	if r.Oldest != nil {
-		p.line("           the oldest happened at %s", r.Oldest.Local().Format(time.DateTime))
-	}
-	lost := uint64(0)
-	for _, why := range sortedKeys(r.Dropped) {
-		for _, n := range r.Dropped[why] {
-			lost += n
-		}
-		p.line("           dropped because %s%s", strings.ReplaceAll(why, "_", " "), counts(r.Dropped[why]))
-	}
-	p.line("ledger     made %d = acknowledged %d + waiting %d + dropped %d + dead %d; possibly repeated %d",
-		r.Appended, r.Acknowledged, r.Waiting, lost, r.Dead, r.Repeated)
 }
 
 // counts writes counters by name, " (malformed 3, too_large 1)".
@@ -172,4 +244,34 @@ func counts(n map[string]uint64) string {
 		return ""
 	}
 	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// span writes a duration as people say it.
+func span(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", max(d, 0).Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	case d > 1000*24*time.Hour:
+		return "years"
+	}
+	return fmt.Sprintf("%.0f days", d.Hours()/24)
+}
+
+// size writes bytes as people say them.
+func size(bytes float64) string {
+	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
+		if bytes < 1000 {
+			return strings.TrimSuffix(fmt.Sprintf("%.1f", bytes), ".0") + " " + unit
+		}
+		bytes /= 1024
+	}
+	return fmt.Sprintf("%.1f TiB", bytes)
 }

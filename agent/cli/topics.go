@@ -10,7 +10,9 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"tocsin/agent/clock"
 	"tocsin/agent/config"
+	"tocsin/agent/health"
 	"tocsin/uplink"
 	"tocsin/uplink/kafka"
 )
@@ -18,7 +20,7 @@ import (
 // topics makes or checks the Kafka topics that the agent writes to.
 func topics(c *call) error {
 	file := c.configFlag()
-	partitions := c.flags.Int("partitions", 6, "`N` partitions of the events topic")
+	partitions := c.flags.Int("partitions", 6, "`N` partitions of the events topic, and of those for scores and samples")
 	replicas := c.flags.Int("replicas", 0, "`N` copies of every partition; default: 3, or as many as there are brokers")
 	keep := c.flags.Duration("retention", 7*24*time.Hour, "create: how long events are kept")
 	words, err := c.parse(1)
@@ -35,7 +37,7 @@ func topics(c *call) error {
 	if err != nil {
 		return err
 	}
-	sink, err := newSink(cfg)
+	sink, err := newSink(cfg, clock.New())
 	if err != nil {
 		return err
 	}
@@ -43,12 +45,15 @@ func topics(c *call) error {
 	defer stop()
 	copies, err := copiesOr(ctx, sink, *replicas)
 	wanted := []kafka.Topic{kafka.Events(cfg.Kafka.Events, *partitions, copies, *keep), kafka.Status(cfg.Kafka.Status, 1, copies)}
+	for _, name := range feedTopics(cfg) {
+		wanted = append(wanted, kafka.Events(name, *partitions, copies, *keep))
+	}
 	switch {
 	case err != nil:
 	case words[0] == "create":
 		err = c.createTopics(ctx, sink, wanted)
 	default:
-		err = c.checkTopics(ctx, sink, wanted)
+		err = c.checkTopics(ctx, sink, wanted, kafka.ClaimACLs(sink.Principal(), health.Group(cfg.Site.Device), cfg.Kafka.Status))
 	}
 	return errors.Join(err, sink.Close())
 }
@@ -90,8 +95,10 @@ func forbidden(err error) bool {
 	return errors.Is(err, kafkago.TopicAuthorizationFailed) || errors.Is(err, kafkago.ClusterAuthorizationFailed)
 }
 
-// checkTopics says what differs and what to ask the cluster's administrator for.
-func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka.Topic) error {
+// checkTopics says what differs and what to ask the cluster's administrator for;
+// of the rights to notice another gateway of the same name, that they may be left
+// out.
+func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka.Topic, notice []string) error {
 	p := &printer{to: c.Out}
 	found, err := sink.CheckTopics(ctx, wanted...)
 	// Brokers learn of a new topic one after the other.
@@ -109,6 +116,10 @@ func (c *call) checkTopics(ctx context.Context, sink *kafka.Sink, wanted []kafka
 	if err == nil || forbidden(err) {
 		p.line("rights that this gateway needs, for the cluster's administrator:")
 		for _, acl := range kafka.ACLs(sink.Principal(), names...) {
+			p.line("  %s", acl)
+		}
+		p.line("and, if another gateway with this device's name is to be noticed:")
+		for _, acl := range notice {
 			p.line("  %s", acl)
 		}
 	}

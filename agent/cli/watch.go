@@ -22,59 +22,77 @@ import (
 const falseAlarmRows = 20000
 
 // method is one row of the table of detectors: how the configuration calls it
-// and how it is made for a channel. A nil detector says that the channel gives
-// it nothing to do.
+// and how it is made for a channel, with all that its verdicts depend on, to be
+// compared with ==. A nil detector says that the channel gives it nothing to do.
 type method struct {
 	name string
-	make func(p plan) detectors.Detector
+	make func(p plan) (d detectors.Detector, settings any)
 }
 
 // plan is what the configuration says about judging one channel.
 type plan struct {
-	sensor config.Channel
-	limit  *config.Limit
-	learn  detectors.Learning
+	sensor   config.Channel
+	limit    *config.Limit
+	learn    detectors.Learning
+	chosen   config.Detectors
+	severity detectors.Severity // of what learned detectors find
 }
 
 func methods() []method {
 	return []method{
-		{"range", func(p plan) detectors.Detector {
+		{"range", func(p plan) (detectors.Detector, any) {
 			if low, high := p.physical(); !math.IsInf(low, 0) || !math.IsInf(high, 0) {
-				return threshold.NewRange(low, high)
+				return threshold.NewRange(low, high), [2]float64{low, high}
 			}
-			return nil
+			return nil, nil
 		}},
-		{"limit", func(p plan) detectors.Detector {
+		{"limit", func(p plan) (detectors.Detector, any) {
 			if p.limit == nil {
-				return nil
+				return nil, nil
 			}
-			return threshold.New(limits(*p.limit))
+			l := limits(*p.limit)
+			return threshold.New(l), l
 		}},
-		{"ewma", func(p plan) detectors.Detector { return ewma.New(p.learn) }},
-		{"robust_z", func(p plan) detectors.Detector { return mad.New(p.learn) }},
-		{"cusum", func(p plan) detectors.Detector { return cusum.New(p.learn) }},
-		{"rate", func(p plan) detectors.Detector { return rate.New(p.learn, or(p.sensor.MaxRate, 0)) }},
-		{"stuck", func(p plan) detectors.Detector { return stuck.New(time.Duration(p.sensor.StuckAfter), p.learn) }},
-		{"silence", func(p plan) detectors.Detector { return silence.New(time.Duration(p.sensor.SilentAfter)) }},
+		{"ewma", func(p plan) (detectors.Detector, any) { return ewma.New(p.learn), p.learn }},
+		{"robust_z", func(p plan) (detectors.Detector, any) { return mad.New(p.learn), p.learn }},
+		{"cusum", func(p plan) (detectors.Detector, any) { return cusum.New(p.learn), p.learn }},
+		{"rate", func(p plan) (detectors.Detector, any) {
+			fastest := or(p.sensor.MaxRate, 0)
+			return rate.New(p.learn, fastest), [2]any{p.learn, fastest}
+		}},
+		{"stuck", func(p plan) (detectors.Detector, any) {
+			after := time.Duration(p.sensor.StuckAfter)
+			return stuck.New(after, p.learn), [2]any{p.learn, after}
+		}},
+		{"silence", func(p plan) (detectors.Detector, any) {
+			after := time.Duration(p.sensor.SilentAfter)
+			return silence.New(after), after
+		}},
 	}
+}
+
+// planOf finds what the configuration says about judging a channel.
+func planOf(cfg *config.Config, c sensors.Channel) plan {
+	severity := cfg.Machine[config.MachineOf(c.Name)].Severity
+	p := plan{sensor: cfg.Channel[c.Name], learn: learning(cfg.Detect), chosen: cfg.DetectorsOf(c.Name),
+		severity: config.SeverityOr(severity, detectors.None)}
+	if l, ok := cfg.Limit[c.Name]; ok {
+		p.limit = &l
+	}
+	return p
 }
 
 // watch makes the detectors of one channel.
 func watch(cfg *config.Config, c sensors.Channel) pipeline.Watch {
-	machine := cfg.Machine[config.MachineOf(c.Name)]
-	p := plan{sensor: cfg.Channel[c.Name], learn: learning(cfg.Detect)}
-	if l, ok := cfg.Limit[c.Name]; ok {
-		p.limit = &l
-	}
-	chosen := cfg.DetectorsOf(c.Name)
-	w := pipeline.Watch{Channel: describe(cfg, c), Severity: config.SeverityOr(machine.Severity, detectors.None)}
+	p := planOf(cfg, c)
+	w := pipeline.Watch{Channel: describe(cfg, c), Severity: p.severity}
 	w.Low, w.High = p.physical()
 	for _, m := range methods() {
-		if !chosen.Has(m.name) {
+		if !p.chosen.Has(m.name) {
 			continue
 		}
-		if d := m.make(p); d != nil {
-			w.Detectors = append(w.Detectors, d)
+		if d, settings := m.make(p); d != nil {
+			w.Detectors, w.Settings = append(w.Detectors, d), append(w.Settings, settings)
 		}
 	}
 	return w

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tocsin/agent/alarms"
+	"tocsin/agent/clock"
 	"tocsin/detectors"
 	"tocsin/sensors"
 )
@@ -35,32 +36,38 @@ type Judge struct {
 	// Fixed says that no channel will be found later: an alarm that an earlier run
 	// left on one that is not known is withdrawn at once, and not after an hour.
 	Fixed  bool
-	Memory *Memory // nil: nothing is remembered over a restart
+	Memory *Memory      // nil: nothing is remembered over a restart
+	Clock  *clock.Clock // nil: the kernel's
+	Feed   *Feed        // nil: nobody wants scores or readings
 	Log    *slog.Logger
 
 	Alarms  atomic.Int64 // how many are active now
+	Round   atomic.Int64 // when it last came round, by sensors.Now; 0: it has not begun
 	watches []*watch     // by ChannelID
-	began   int64        // by sensors.Now, as all times below
-	deaf    int64        // until then nobody is called silent
+	now     clock.Reading
+	orphans int64 // since when Restored waits to be asked for, by sensors.Now
+	deaf    int64 // until then nobody is called silent, by sensors.Now
 }
 
 // Run judges until the queue is closed and empty. Channels that are known from
 // the start are watched from the start: a sensor that never speaks is missed too.
 func (j *Judge) Run() {
-	for id := range j.Queue.NumChannels() {
-		j.watch(sensors.ChannelID(id))
+	for _, id := range j.Queue.Fed() {
+		j.watch(id)
 	}
 	if j.Fixed {
 		j.withdraw()
 	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	j.began = sensors.Now()
-	j.deaf = j.began
-	for ticked := j.began; ; {
+	began := sensors.Now()
+	j.Round.Store(began)
+	j.orphans, j.deaf = began, began
+	for ticked := began; ; {
 		b, err := j.Queue.Take(ticker.C)
 		if errors.Is(err, io.EOF) {
 			j.remember()
+			j.Feed.finish()
 			return
 		}
 		if b != nil {
@@ -70,9 +77,12 @@ func (j *Judge) Run() {
 			if now-ticked > int64(stall) {
 				j.deaf = now + int64(recovery)
 			}
+			j.look() // and say soon when the clock was set
 			j.tick(now)
+			j.Feed.tick(now)
 			j.Memory.saveHourly(j.watches)
 			ticked = now
+			j.Round.Store(now)
 		}
 	}
 }
@@ -80,12 +90,16 @@ func (j *Judge) Run() {
 func (j *Judge) batch(b *sensors.Batch) {
 	from := b.From()
 	judged := 0
+	if j.Feed != nil {
+		j.look()
+	}
 	for i := range b.Samples {
 		if j.sample(&b.Samples[i], b.Arrived, from) {
 			judged++
 		}
 	}
 	from.Counters.Judged.Add(uint64(judged))
+	from.Counters.Latest.Store(b.Arrived)
 	b.Release()
 }
 
@@ -100,7 +114,7 @@ func (j *Judge) sample(s *sensors.Sample, arrived int64, from *sensors.Writer) b
 	w.last, w.arrived = *s, arrived
 	inRange := s.Value >= w.Low && s.Value <= w.High
 	if !inRange {
-		s.Quality = max(s.Quality, sensors.UncertainEngineeringUnit)
+		s.Quality = max(s.Quality, sensors.UncertainEngineeringUnit|s.Quality&sensors.DeviceTime)
 		from.Counters.Refuse(sensors.OutOfRange, 1)
 	}
 	window := detectors.Window{Time: s.Time, Arrived: arrived, Value: s.Value}
@@ -113,9 +127,9 @@ func (j *Judge) sample(s *sensors.Sample, arrived int64, from *sensors.Writer) b
 		}
 		v := d.Judge(window)
 		if w.unsure[class] && i == w.speaker[class] {
-			w.unsure[class] = arrived-j.began < int64(patience) && w.cannotTell(class, v, s.Value)
+			w.unsure[class] = arrived-w.since < int64(patience) && w.cannotTell(class, v, s.Value)
 		}
-		if best[class] < 0 || graver(v, w.traits[i], verdicts[class], w.traits[best[class]]) {
+		if best[class] < 0 || graver(&v, &w.traits[i], &verdicts[class], &w.traits[best[class]]) {
 			best[class], verdicts[class] = i, v
 		}
 	}
@@ -123,19 +137,22 @@ func (j *Judge) sample(s *sensors.Sample, arrived int64, from *sensors.Writer) b
 		found := i >= 0 && verdicts[class].Score >= detectors.Line
 		w.unsure[class] = w.unsure[class] && !found
 		if found || i >= 0 && w.alarm[class].Active() && !w.unsure[class] {
-			j.find(w, alarms.Class(class), alarms.Finding{Time: s.Time, Seen: s.Time, Value: s.Value, Quality: s.Quality,
+			j.find(w, alarms.Class(class), alarms.Finding{Time: s.Time, Seen: s.Time, Own: own(s), Value: s.Value, Quality: s.Quality,
 				Verdict: verdicts[class], Traits: w.traits[i], Hold: w.holds[i]})
 		}
+	}
+	if j.Feed != nil {
+		j.Feed.add(w, j.wall(s), s.Value, &best, &verdicts)
 	}
 	return inRange
 }
 
 // graver orders verdicts of one class: what reaches the line before what does
 // not, then by severity, then by score.
-func graver(v detectors.Verdict, t detectors.Traits, than detectors.Verdict, its detectors.Traits) bool {
+func graver(v *detectors.Verdict, t *detectors.Traits, than *detectors.Verdict, its *detectors.Traits) bool {
 	found, foundThan := v.Score >= detectors.Line, than.Score >= detectors.Line
 	if found && foundThan {
-		s, sThan := alarms.SeverityOf(v, t), alarms.SeverityOf(than, its)
+		s, sThan := alarms.SeverityOf(*v, *t), alarms.SeverityOf(*than, *its)
 		if s != sThan {
 			return s > sThan
 		}
@@ -161,7 +178,7 @@ func (j *Judge) count(before, after bool) {
 
 // tick lets time pass for channels from which nothing arrived.
 func (j *Judge) tick(now int64) {
-	if j.Restored.Any() && now-j.began >= int64(patience) {
+	if j.Restored.Any() && now-j.orphans >= int64(patience) {
 		j.withdraw()
 	}
 	if now < j.deaf {
@@ -176,7 +193,7 @@ func (j *Judge) tick(now int64) {
 			if v.Score < detectors.Line {
 				continue
 			}
-			j.find(w, alarms.Sensor, alarms.Finding{Time: w.last.Time + now - w.arrived, Seen: w.last.Time, Value: w.last.Value,
+			j.find(w, alarms.Sensor, alarms.Finding{Time: w.last.Time + now - w.arrived, Seen: w.last.Time, Own: own(&w.last), Value: w.last.Value,
 				Quality: sensors.BadNoCommunication, Verdict: v, Traits: t.Traits()})
 		}
 	}

@@ -27,10 +27,10 @@ type event struct {
 // Keeper gathers events and commits them to the spool together: a commit costs
 // the flash about 24 kB whatever it holds. A critical event does not wait.
 type Keeper struct {
-	Spool  uplink.Spool
-	Commit time.Duration
-	Log    *slog.Logger
+	Spool uplink.Spool
+	Log   *slog.Logger
 
+	commit  atomic.Int64 // time.Duration that events gather for
 	in      chan event
 	Pending atomic.Int64          // events not yet on disk
 	Trouble atomic.Pointer[error] // why the last commit did not succeed; nil when it did
@@ -45,8 +45,14 @@ type Keeper struct {
 // NewKeeper makes a keeper. waiting bounds the events that are not yet gathered;
 // when they are that many, Emit blocks.
 func NewKeeper(s uplink.Spool, commit time.Duration, waiting int, log *slog.Logger) *Keeper {
-	return &Keeper{Spool: s, Commit: commit, Log: log, in: make(chan event, waiting), slot: map[string]int{}}
+	k := &Keeper{Spool: s, Log: log, in: make(chan event, waiting), slot: map[string]int{}}
+	k.Every(commit)
+	return k
 }
+
+// Every sets how long events may gather before they are committed. It may be
+// called at any time and holds from the next commit on.
+func (k *Keeper) Every(commit time.Duration) { k.commit.Store(int64(commit)) }
 
 // Emit takes an event from the bell.
 func (k *Keeper) Emit(r uplink.Record, state uplink.Entry) {
@@ -67,7 +73,7 @@ func (k *Keeper) Run(hard context.Context) {
 		}
 		k.add(e)
 		open = k.gather()
-		k.commit(hard)
+		k.store(hard)
 		if !open {
 			return
 		}
@@ -77,7 +83,7 @@ func (k *Keeper) Run(hard context.Context) {
 // gather adds events until the commit is due. It reports false once the bell is
 // silent for good.
 func (k *Keeper) gather() (open bool) {
-	due := time.NewTimer(k.Commit)
+	due := time.NewTimer(time.Duration(k.commit.Load()))
 	defer due.Stop()
 	for !k.urgent && len(k.records) < commitRecords && k.bytes < commitBytes {
 		select {
@@ -116,9 +122,9 @@ func (k *Keeper) add(e event) {
 	k.state = append(k.state, e.state)
 }
 
-// commit writes what was gathered and does not give up: nothing is lost while
+// store writes what was gathered and does not give up: nothing is lost while
 // there is memory, and the bell waits when there is none.
-func (k *Keeper) commit(hard context.Context) {
+func (k *Keeper) store(hard context.Context) {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		err := k.Spool.Append(hard, k.records, k.state)
 		if err == nil {

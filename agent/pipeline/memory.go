@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,11 +13,11 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"tocsin/detectors"
+	"tocsin/agent/clock"
 )
 
-// Memory keeps what the detectors have learned over a restart: one bucket a
-// channel, one key a detector. It is written at stop and once an hour, so that
+// Memory keeps what the detectors have learned over a restart: one value a
+// channel. It is written at stop and once an hour, so that
 // it costs the flash next to nothing; losing it costs only time to learn again.
 // That is why a damaged file is never a reason to stop: it is set aside and a
 // new one begun. A nil Memory remembers nothing.
@@ -24,6 +25,7 @@ type Memory struct {
 	path  string
 	db    *bbolt.DB // nil while the file cannot be had
 	saved time.Time
+	clock *clock.Clock // nil: its time is not remembered
 	log   *slog.Logger
 }
 
@@ -106,6 +108,48 @@ func (m *Memory) Close() error {
 	return guard(m.db.Close)
 }
 
+// The buckets of the file: learned has one value a channel, see pack; clockBucket
+// one, under its own name, the last time at which the clock was known to be right:
+// ns since 1970 UTC, little endian.
+var learned, clockBucket = []byte("learned"), []byte("clock")
+
+// Follow tells the clock the last time at which an earlier run knew it to be
+// right, and remembers such times from now on.
+func (m *Memory) Follow(c *clock.Clock) {
+	if m == nil || m.db == nil {
+		return
+	}
+	m.clock = c
+	err := m.use(func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			if b := tx.Bucket(clockBucket); b != nil {
+				if v := b.Get(clockBucket); len(v) == 8 {
+					c.Remember(time.Unix(0, int64(binary.LittleEndian.Uint64(v))))
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		m.log.Error("when the clock was right last is not known", "error", err)
+	}
+}
+
+func (m *Memory) saveClock(tx *bbolt.Tx) error {
+	if m.clock == nil {
+		return nil
+	}
+	now, vouched := m.clock.Vouched()
+	if !vouched {
+		return nil
+	}
+	b, err := tx.CreateBucketIfNotExists(clockBucket)
+	if err != nil {
+		return err
+	}
+	return b.Put(clockBucket, binary.LittleEndian.AppendUint64(nil, uint64(now.UnixNano())))
+}
+
 // load gives a channel's detectors what they had learned. Bytes that a detector
 // refuses, because its settings or its version changed, are left alone.
 func (m *Memory) load(w *watch) {
@@ -114,8 +158,8 @@ func (m *Memory) load(w *watch) {
 	}
 	err := m.use(func(db *bbolt.DB) error {
 		return db.View(func(tx *bbolt.Tx) error {
-			if b := tx.Bucket([]byte(w.Channel.Name)); b != nil {
-				m.recall(w, b)
+			if b := tx.Bucket(learned); b != nil {
+				m.recall(w, b.Get([]byte(w.Channel.Name)))
 			}
 			return nil
 		})
@@ -125,21 +169,11 @@ func (m *Memory) load(w *watch) {
 	}
 }
 
-func (m *Memory) recall(w *watch, b *bbolt.Bucket) {
-	for i, d := range w.Detectors {
-		state := b.Get([]byte(w.traits[i].Name))
-		if l, ok := d.(detectors.Learner); ok && state != nil {
-			if err := l.UnmarshalBinary(append([]byte(nil), state...)); err != nil {
-				m.log.Info("detector learns afresh", "channel", w.Channel.Name, "detector", w.traits[i].Name, "because", err)
-			}
-		}
-	}
-}
-
 func (m *Memory) saveHourly(watches []*watch) {
 	if m == nil || time.Since(m.saved) < time.Hour {
 		return
 	}
+	m.saved = time.Now()
 	if err := m.save(watches); err != nil {
 		m.log.Error("what the detectors have learned is not saved, tried again in an hour", "error", err)
 	}
@@ -150,18 +184,12 @@ func (m *Memory) save(watches []*watch) error {
 	if m == nil || m.db == nil {
 		return nil // said when it was opened
 	}
-	m.saved = time.Now()
 	write := func(db *bbolt.DB) error {
 		return db.Update(func(tx *bbolt.Tx) error {
-			for _, w := range watches {
-				if w == nil {
-					continue
-				}
-				if err := w.save(tx); err != nil {
-					return fmt.Errorf("%s: %w", w.Channel.Name, err)
-				}
+			if err := m.saveClock(tx); err != nil {
+				return err
 			}
-			return nil
+			return saveAll(tx, watches)
 		})
 	}
 	err := m.use(write)
@@ -170,27 +198,6 @@ func (m *Memory) save(watches []*watch) error {
 	}
 	if err != nil {
 		return fmt.Errorf("save what the detectors have learned: %w", err)
-	}
-	return nil
-}
-
-func (w *watch) save(tx *bbolt.Tx) error {
-	b, err := tx.CreateBucketIfNotExists([]byte(w.Channel.Name))
-	if err != nil {
-		return err
-	}
-	for i, d := range w.Detectors {
-		l, ok := d.(detectors.Learner)
-		if !ok {
-			continue
-		}
-		state, err := l.AppendBinary(nil)
-		if err != nil {
-			return err
-		}
-		if err := b.Put([]byte(w.traits[i].Name), state); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -10,10 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"tocsin/agent/alarms"
+	"tocsin/agent/clock"
 	"tocsin/detectors"
 	"tocsin/detectors/ewma"
 	"tocsin/detectors/mad"
@@ -97,6 +100,81 @@ func TestWhatWasLearnedOutlivesARestart(t *testing.T) {
 	if !bytes.Equal(fresh.learned(t), learner("m.a", 400).learned(t)) {
 		t.Error("a state of other settings was taken")
 	}
+}
+
+// What was learned in one unit says nothing about readings in another.
+func TestAnotherUnitIsLearnedAfresh(t *testing.T) {
+	m := openMemory(t, t.TempDir())
+	defer closed(t, m)
+	was := learner("m.a", 300)
+	was.teach(500)
+	if err := m.save([]*watch{was}); err != nil {
+		t.Fatal(err)
+	}
+	for unit, same := range map[string]bool{"": true, "Cel": false} {
+		is := learner("m.a", 300)
+		is.Channel.Unit = unit
+		m.load(is)
+		if bytes.Equal(is.learned(t), was.learned(t)) != same {
+			t.Errorf("in unit %q: learned afresh %v", unit, same)
+		}
+	}
+}
+
+// What has learned nothing new is not written again.
+func TestSaveWritesWhatChanged(t *testing.T) {
+	m := openMemory(t, t.TempDir())
+	defer closed(t, m)
+	var all []*watch
+	for i := range 40 {
+		w := learner(fmt.Sprintf("m.%d", i), 300)
+		w.teach(400)
+		all = append(all, w)
+	}
+	pages := func() int64 {
+		stats := m.db.Stats()
+		before := stats.TxStats.GetPageCount()
+		if err := m.save(all); err != nil {
+			t.Fatal(err)
+		}
+		stats = m.db.Stats()
+		return stats.TxStats.GetPageCount() - before
+	}
+	pages()
+	none := pages()
+	all[7].teach(1)
+	one := pages()
+	for _, w := range all {
+		w.teach(2)
+	}
+	if every := pages(); none > 2 || one > 12 || every < 40 {
+		t.Errorf("pages written for none that changed: %d, for one: %d, for all: %d", none, one, every)
+	}
+}
+
+// Whatever stands in the file: who learns afresh says so, and nothing breaks.
+func FuzzRecall(f *testing.F) {
+	was := learner("m.a", 300)
+	was.teach(400)
+	good, err := was.pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{nil, {}, good, good[:len(good)/2], {layout}, {layout, 0}, {layout, 0, 200}, {layout + 1},
+		append([]byte{layout, 0, 1, 'x'}, bytes.Repeat([]byte{0xff}, 10)...)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		var said bytes.Buffer
+		is := learner("m.a", 300)
+		(&Memory{log: slog.New(slog.NewTextHandler(&said, nil))}).recall(is, value)
+		if bytes.Equal(value, good) != bytes.Equal(is.learned(t), was.learned(t)) {
+			t.Errorf("taken for what was learned: %x", value)
+		}
+		if len(value) > 0 && value[0] != layout && said.Len() == 0 {
+			t.Error("nothing is said of another layout")
+		}
+	})
 }
 
 func TestNothingIsRememberedWithoutAFile(t *testing.T) {
@@ -190,5 +268,36 @@ func TestMemoryThatCannotBeHadIsLeftAlone(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "state.db"+aside)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("set aside: %v", err)
+	}
+}
+
+// When the clock was right last is remembered, and a clock that nobody vouches
+// for is not believed.
+func TestLastRightTimeIsRemembered(t *testing.T) {
+	dir, right := t.TempDir(), time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
+	follow := func(wall time.Time, synced bool) (m *Memory, c *clock.Clock) {
+		m, c = openMemory(t, dir), clock.With(clock.Options{Wall: func() time.Time { return wall }, Synced: func() bool { return synced }})
+		m.Follow(c)
+		return m, c
+	}
+	for _, run := range []struct {
+		wall   time.Time
+		synced bool
+		tls    time.Time
+	}{
+		{right, true, right},
+		{right.AddDate(1, 0, 0), false, right.AddDate(1, 0, 0)},
+		{time.Unix(0, 0), false, right},
+	} {
+		m, c := follow(run.wall, run.synced)
+		if got := c.TLSTime(); !got.Equal(run.tls) {
+			t.Errorf("at %v certificates are judged at %v, want %v", run.wall, got, run.tls)
+		}
+		if err := m.save(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -27,6 +27,13 @@ type Source struct {
 	Name string
 	sensors.Source
 	Writer *sensors.Writer
+	// Finds says that it may find channels while it runs, which it does not list.
+	Finds bool
+	// Over says that it came to its end before: it is not run again.
+	Over bool
+
+	task *task         // nil before start
+	wake chan struct{} // ends a wait; made with the task
 
 	mu     sync.Mutex
 	status SourceStatus
@@ -59,9 +66,45 @@ func (s *Source) become(state string, err error) {
 	}
 }
 
+func (s *Source) start(ctx context.Context, log *slog.Logger) {
+	s.wake = make(chan struct{}, 1)
+	s.task = begin(ctx, func(ctx context.Context) { s.supervise(ctx, log) })
+}
+
+// stop ends the source and waits until it has returned or patience ends.
+func (s *Source) stop(patience context.Context, log *slog.Logger) {
+	s.task.end()
+	select {
+	case <-s.task.done:
+		return
+	default:
+	}
+	select {
+	case <-s.task.done:
+	case <-patience.Done():
+		log.Error("source does not stop and is left behind, which is a defect of tocsin", "source", s.Name)
+	}
+}
+
+// hurry lets the source be run again at once if it waits for that.
+func (s *Source) hurry() {
+	if s.Status().State != "waiting" {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
 // supervise runs the source until ctx ends or it has nothing more to give.
 func (s *Source) supervise(ctx context.Context, log *slog.Logger) {
 	defer s.Writer.Flush()
+	if s.Over {
+		s.become("ended", nil)
+		s.Writer.End()
+		return
+	}
 	wait := firstWait
 	down := outage{source: s.Name}
 	for ctx.Err() == nil {
@@ -83,10 +126,25 @@ func (s *Source) supervise(ctx context.Context, log *slog.Logger) {
 		pause := time.Duration(rand.Int64N(int64(wait))) + wait/10
 		s.become("waiting", err)
 		down.tell(log, err)
-		sleep(ctx, pause)
 		wait = min(2*wait, longest)
+		if s.pause(ctx, pause) {
+			wait = firstWait
+		}
 	}
 	s.become("stopped", nil)
+}
+
+// pause waits, and reports whether somebody was in a hurry.
+func (s *Source) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-s.wake:
+		return true
+	}
+	return false
 }
 
 // runOnce turns a panic of the source's own goroutine into an error: one bad

@@ -16,6 +16,7 @@ type Watch struct {
 	Low, High float64            // the sensor's physical range, outside which only the sensor is judged; both 0: unknown
 	Severity  detectors.Severity // of what learned detectors find; None: their own
 	Detectors []detectors.Detector
+	Settings  []any // of each detector, comparable: those of one name with equal settings judge alike. Nil: never equal
 }
 
 // learnedHold is how long an alarm of a learned detector outlasts its last
@@ -37,13 +38,15 @@ type watch struct {
 	traits  []detectors.Traits // of each detector
 	holds   []time.Duration    // of each detector: how long its alarm outlasts its last finding
 	alarm   [alarms.Classes]alarms.Alarm
-	from    *sensors.Writer
-	last    sensors.Sample // that was fit to be judged
-	arrived int64          // when it did
+	from    *sensors.Writer // of the last reading, or who may give the first
+	last    sensors.Sample  // that was fit to be judged
+	arrived int64           // when it did
 	// unsure: an earlier run raised the alarm, and the detector that spoke for it
 	// has not yet seen enough again to say that it is over.
 	unsure  [alarms.Classes]bool
 	speaker [alarms.Classes]int // which detector that is
+	since   int64               // when that began, on the arrival clock
+	member  *member             // of the feed; nil: of none yet
 }
 
 func (j *Judge) watch(id sensors.ChannelID) *watch {
@@ -53,8 +56,21 @@ func (j *Judge) watch(id sensors.ChannelID) *watch {
 	for int(id) >= len(j.watches) {
 		j.watches = append(j.watches, nil)
 	}
-	w := &watch{Watch: j.Watch(j.Queue.Channel(id)), arrived: sensors.Now()}
-	w.last = sensors.Sample{Time: time.Now().UnixNano(), Value: math.NaN()} // nothing yet
+	now := sensors.Now()
+	w := &watch{arrived: now, since: now, from: j.Queue.Feeder(id)}
+	w.last = sensors.Sample{Time: sensors.Steady(), Value: math.NaN()} // nothing yet
+	w.judgeBy(j.Watch(j.Queue.Channel(id)))
+	j.Memory.load(w)
+	for class := range alarms.Classes {
+		j.restore(w, class)
+	}
+	j.watches[id] = w
+	return w
+}
+
+// judgeBy gives the channel its detectors.
+func (w *watch) judgeBy(by Watch) {
+	w.Watch, w.tickers, w.traits, w.holds = by, nil, nil, nil
 	if w.Low == 0 && w.High == 0 {
 		w.Low, w.High = math.Inf(-1), math.Inf(1)
 	}
@@ -68,12 +84,6 @@ func (j *Judge) watch(id sensors.ChannelID) *watch {
 			w.tickers = append(w.tickers, t)
 		}
 	}
-	j.Memory.load(w)
-	for class := range alarms.Classes {
-		j.restore(w, class)
-	}
-	j.watches[id] = w
-	return w
 }
 
 // restore takes up the alarm that an earlier run left, or ends it where the
@@ -85,13 +95,28 @@ func (j *Judge) restore(w *watch, class alarms.Class) {
 	}
 	w.alarm[class] = a
 	j.count(false, a.Active())
-	of := func(t detectors.Traits) bool { return alarms.ClassOf(t) == class }
-	if !slices.ContainsFunc(w.traits, of) {
-		j.end(&w.Channel, class, &w.alarm[class])
+	if j.endUnjudged(w, class) {
 		return
 	}
-	w.speaker[class] = slices.IndexFunc(w.traits, func(t detectors.Traits) bool { return of(t) && t.Name == a.Last().Traits.Name })
+	w.speaker[class] = w.speakerOf(class)
 	w.unsure[class] = a.Active() && w.speaker[class] >= 0
+}
+
+// endUnjudged ends the alarm of a class that no detector judges.
+func (j *Judge) endUnjudged(w *watch, class alarms.Class) bool {
+	if slices.ContainsFunc(w.traits, func(t detectors.Traits) bool { return alarms.ClassOf(t) == class }) {
+		return false
+	}
+	j.end(&w.Channel, class, &w.alarm[class])
+	return true
+}
+
+// speakerOf is the detector that speaks for the alarm of a class; -1 when it is gone.
+func (w *watch) speakerOf(class alarms.Class) int {
+	last := w.alarm[class].Last()
+	return slices.IndexFunc(w.traits, func(t detectors.Traits) bool {
+		return alarms.ClassOf(t) == class && t.Name == last.Traits.Name
+	})
 }
 
 // cannotTell reports whether a detector that does not find anything may only
@@ -128,6 +153,6 @@ func (j *Judge) withdraw() {
 // end clears an alarm that nobody judges any more.
 func (j *Judge) end(c *alarms.Channel, class alarms.Class, a *alarms.Alarm) {
 	before := a.Active()
-	j.Bell.Withdraw(c, class, a, time.Now().UnixNano())
+	j.Bell.Withdraw(c, class, a, sensors.Steady())
 	j.count(before, a.Active())
 }

@@ -1,0 +1,80 @@
+package pipeline
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"tocsin/agent/alarms"
+	"tocsin/detectors"
+	"tocsin/detectors/cusum"
+	"tocsin/detectors/ewma"
+	"tocsin/detectors/mad"
+	"tocsin/detectors/rate"
+	"tocsin/detectors/silence"
+	"tocsin/detectors/stuck"
+	"tocsin/detectors/threshold"
+	"tocsin/sensors"
+	"tocsin/uplink"
+)
+
+// seven watches a channel with every statistical detector, as a new site does.
+func seven(c sensors.Channel) Watch {
+	l := detectors.Learning{Ready: 300, FalseAlarmRows: 80_000, FalseAlarmEvery: 120 * 24 * time.Hour}
+	return Watch{Channel: alarms.Channel{Channel: c}, Detectors: []detectors.Detector{
+		threshold.New(threshold.Limits{HighHigh: math.Inf(1), High: 1000, Low: math.Inf(-1), LowLow: math.Inf(-1)}),
+		ewma.New(l), mad.New(l), cusum.New(l), rate.New(l, 0), stuck.New(0, l), silence.New(0),
+	}}
+}
+
+// judging is a judge of that many channels and the writer that feeds it.
+func judging(tb testing.TB, channels int) (*Judge, *sensors.Writer) {
+	tb.Helper()
+	q := sensors.NewQueue(8, 256, channels)
+	list := make([]sensors.Channel, channels)
+	for i := range list {
+		list[i] = sensors.Channel{Name: fmt.Sprintf("m%d.c%d", i%5, i), Unit: "mm/s"}
+	}
+	w, err := q.Writer("test", list)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	emit := func(uplink.Record, uplink.Entry) { tb.Error("an alarm of healthy readings") }
+	j := &Judge{Queue: q, Log: slog.New(slog.DiscardHandler), Restored: alarms.Restore(nil), Watch: seven,
+		Bell: alarms.NewBell(alarms.Settings{Update: time.Hour}, alarms.Origin{Device: "gw"}, 1, 1, emit)}
+	return j, w
+}
+
+// BenchmarkJudge is the cost of judging one reading with seven detectors where
+// so many channels take turns: what one channel's detectors know has left the
+// processor's caches when its turn comes again.
+func BenchmarkJudge(b *testing.B) {
+	for _, channels := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint(channels, " channels"), func(b *testing.B) {
+			j, w := judging(b, channels)
+			r := rand.New(rand.NewPCG(1, 2))
+			values := make([]float64, 1<<12)
+			for i := range values {
+				values[i] = 20 + r.NormFloat64()
+			}
+			each := int64(time.Second) * int64(channels) / 10_000
+			n := 0
+			next := func() {
+				s := sensors.Sample{Channel: sensors.ChannelID(n % channels), Time: 1e18 + int64(n/channels)*each, Value: values[n*7919%len(values)]}
+				j.sample(&s, s.Time, w)
+				n++
+			}
+			for range 320 * channels { // every detector has learned
+				next()
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				next()
+			}
+		})
+	}
+}

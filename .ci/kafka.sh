@@ -4,11 +4,11 @@
 #   kafka.sh start DIR      certificates, format, start, wait until ready; a second start keeps the data
 #   kafka.sh stop  DIR      SIGTERM, SIGKILL after 20 s
 #   kafka.sh kill  DIR      SIGKILL: a crash
-# Ports, from $KAFKA_PORT (39092): plain +0; mutual TLS +1; TLS with SCRAM-SHA-512, user edge / edge-secret, +2; controller +3;
+# Ports, from $KAFKA_PORT (29092): plain +0; mutual TLS +1; TLS with SCRAM-SHA-512, user edge / edge-secret, +2; controller +3;
 # plain +4, which says of itself that it is +5: a test that listens on +5 and forwards to +4 stands between agent and broker.
 set -euo pipefail
 verb=${1:?jars|start|stop|kill}
-version=${KAFKA_VERSION:-4.4.0} log4j=2.25.5 port=${KAFKA_PORT:-39092} heap=${KAFKA_HEAP:-256m}
+version=${KAFKA_VERSION:-4.4.0} log4j=2.25.5 port=${KAFKA_PORT:-29092} heap=${KAFKA_HEAP:-256m}
 jars=${KAFKA_JARS:-$HOME/.cache/kafka-test/$version}
 if [ "$verb" != jars ]; then
   mkdir -p "${2:?DIR}"

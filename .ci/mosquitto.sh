@@ -1,7 +1,7 @@
 #!/bin/bash
 # A real Mosquitto for tests, on loopback only.
-#   mosquitto.sh start DIR CERTS    starts it and waits until it listens
-#   mosquitto.sh stop  DIR
+#   mosquitto.sh start DIR CERTS    starts it and waits until it listens; a second start keeps sessions and what waits in them
+#   mosquitto.sh stop  DIR          SIGTERM, on which it writes them down
 # Ports: anonymous $MQTT_PORT (31883), TLS with user edge / edge-secret +1, mutual TLS +2.
 set -euo pipefail
 verb=${1:?start|stop} port=${MQTT_PORT:-31883}
@@ -16,7 +16,8 @@ start() {
   cat >"$dir/mosquitto.conf" <<END
 per_listener_settings true
 user root
-persistence false
+persistence true
+persistence_location $dir/
 log_dest file $dir/mosquitto.log
 # An agent that is killed leaves readings behind; they wait here for its return.
 max_queued_messages 100000
@@ -49,7 +50,14 @@ END
 
 stop() {
   [ -e "$dir/pid" ] || return 0
-  kill "$(<"$dir/pid")" 2>/dev/null || true
+  local pid
+  pid=$(<"$dir/pid")
+  kill "$pid" 2>/dev/null || true
+  for _ in $(seq 200); do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.05
+  done
+  kill -KILL "$pid" 2>/dev/null || true
   rm -f "$dir/pid"
 }
 

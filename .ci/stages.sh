@@ -3,7 +3,8 @@
 set -uo pipefail
 exec </dev/null
 export CI=true DEBIAN_FRONTEND=noninteractive GOFLAGS=
-export KAFKA_PORT=${KAFKA_PORT:-39092} MQTT_PORT=${MQTT_PORT:-31883}
+# Below the ports that Linux gives to outgoing connections (ip_local_port_range): a broker that is started again needs its own.
+export KAFKA_PORT=${KAFKA_PORT:-29092} MQTT_PORT=${MQTT_PORT:-31883}
 LINT=github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 work=$(mktemp -d /tmp/gate.XXXXXX)
@@ -21,7 +22,7 @@ stage() {
   echo "== $name"
   (set -e; "$@") >"$log" 2>&1 # not in a condition: bash would forget set -e
   if [ $? -eq 0 ]; then
-    grep -E '^(ok  |note: | +[a-z]+_test.go:[0-9]+: anomalies)' "$log"
+    grep -E '^(ok  |note: | +[a-z]+_test.go:[0-9]+: (anomalies|soak:))' "$log"
   else
     verdict=FAILED failed=1
     cat "$log"
@@ -88,7 +89,7 @@ with_servers() {
   TOCSIN_TEST_KAFKA=127.0.0.1:$KAFKA_PORT TOCSIN_TEST_KAFKA_SSL=127.0.0.1:$((KAFKA_PORT + 1)) \
     TOCSIN_TEST_KAFKA_SASL=127.0.0.1:$((KAFKA_PORT + 2)) TOCSIN_TEST_KAFKA_DIR=$work/kafka \
     TOCSIN_TEST_KAFKA_VALVE=127.0.0.1:$((KAFKA_PORT + 5)),127.0.0.1:$((KAFKA_PORT + 4)) \
-    TOCSIN_TEST_MQTT=tcp://127.0.0.1:$MQTT_PORT TOCSIN_TEST_MQTT_TLS=tls://127.0.0.1:$((MQTT_PORT + 1)) \
+    TOCSIN_TEST_MQTT=tcp://127.0.0.1:$MQTT_PORT TOCSIN_TEST_MQTT_DIR=$work/mosquitto TOCSIN_TEST_MQTT_TLS=tls://127.0.0.1:$((MQTT_PORT + 1)) \
     TOCSIN_TEST_MQTT_MTLS=tls://127.0.0.1:$((MQTT_PORT + 2)) TOCSIN_TEST_CERTS=$work/kafka/certs "$@"
 }
 

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tocsin/agent/health"
 )
 
 // asAgent makes this program, started again, the agent itself: what the demo
@@ -96,27 +98,27 @@ func (c *child) gone() bool {
 	}
 }
 
-// waiting asks the agent how many events are not yet delivered.
-func (c *child) waiting() (int, error) {
+// status is what the agent says of itself.
+func (c *child) status() (s health.Status, err error) {
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
 		}}}
 	r, err := client.Get("http://tocsin/status")
 	if err != nil {
-		return 0, err
+		return s, err
 	}
 	defer r.Body.Close() // only read from
-	var s struct {
-		Pending int `json:"events_not_yet_on_disk"`
-		Buffer  struct {
-			Waiting int `json:"waiting"`
-		} `json:"buffer"`
-	}
 	if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
-		return 0, fmt.Errorf("read the agent's status: %w", err)
+		return s, fmt.Errorf("read the agent's status: %w", err)
 	}
-	return s.Pending + s.Buffer.Waiting, nil
+	return s, nil
+}
+
+// waiting is how many events are not yet delivered.
+func (c *child) waiting() (int, error) {
+	s, err := c.status()
+	return int(s.Pending) + int(s.Buffer.Waiting), err
 }
 
 // usage is what a process has used so far.

@@ -46,16 +46,23 @@ func (l *ledger) add(e event) (first bool) {
 	return l.ids[e.ID] == 1
 }
 
+func (l *ledger) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
+}
+
 func (l *ledger) all() []event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]event(nil), l.events...)
 }
 
-// raises is the latency of every alarm raised, from the reading to here.
-func (l *ledger) raises() (took []time.Duration) {
+// found is the latency of every event that tells of a finding, from the reading
+// to here.
+func (l *ledger) found() (took []time.Duration) {
 	for _, e := range l.all() {
-		if e.State == "raised" {
+		if e.State != "cleared" {
 			took = append(took, e.Received.Sub(e.Time))
 		}
 	}

@@ -2,88 +2,138 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-const (
-	loadChannels = 100
-	// one message in this many crosses its channel's limit, and the next comes back
-	loadEvent = 100
-)
+// load is what the agent's cost is measured under.
+type load struct {
+	on       bool
+	rate     int // messages a second; 0: none, what an idle agent costs
+	channels int
+	qos      int
+	percent  int // of the messages are above their channel's limit
+	commit   time.Duration
+}
 
-// loadSite judges every channel with all seven detectors and commits fast, so
-// that the latency shown is the street's and not the commit's second.
-func loadSite(broker string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `[alarms]
-realarm = "0s"
-[mqtt.load]
-broker = %q
-qos = 0
-topics = [
-`, broker)
-	for i := range loadChannels {
-		fmt.Fprintf(&b, "  {topic = \"load/%d\", pointer = \"/value\", channel = \"machine%d.c%d\", time = \"/time\", time_format = \"unix_ns\"},\n", i, i%5, i)
+func (l *load) flags(f *flag.FlagSet) {
+	number := func(to *int, suffix string, least, most int) func(string) error {
+		return func(s string) error {
+			n, err := strconv.Atoi(strings.TrimSuffix(s, suffix))
+			if err != nil || n < least || n > most {
+				return fmt.Errorf("give a number from %d to %d, like %d%s", least, most, (least+most)/100, suffix)
+			}
+			*to = n
+			return nil
+		}
 	}
-	b.WriteString("]\n")
-	for i := range loadChannels {
-		fmt.Fprintf(&b, "[limit.\"machine%d.c%d\"]\nhigh = 1000\n", i%5, i)
+	rate := number(&l.rate, "/s", 0, 1_000_000)
+	l.percent = 1
+	f.Func("load", "publish `N/s` messages instead, and say what the agent costs; 0/s: what it costs idle", func(s string) error {
+		l.on = true
+		return rate(s)
+	})
+	f.IntVar(&l.channels, "channels", 100, "under load: how many channels the messages are spread over")
+	f.IntVar(&l.qos, "qos", 0, "under load: MQTT's quality of service, 0 or 1")
+	f.Func("events", "under load: how many of the messages are above their channel's limit, `N%` (default 1%); 100%: every message is an event", number(&l.percent, "%", 0, 100))
+	f.DurationVar(&l.commit, "commit", 5*time.Millisecond, "under load: the agent's [spool] commit")
+}
+
+// check says what cannot be measured.
+func (l *load) check() error {
+	switch {
+	case l.channels < 1 || l.channels > 20_000:
+		return errors.New("--channels is from 1 to 20000")
+	case l.qos < 0 || l.qos > 1:
+		return errors.New("--qos is 0 or 1")
+	case l.percent > 0 && 100%l.percent != 0:
+		return errors.New("--events is 0%, 100% or a part of a hundred without a rest: 1%, 2%, 10%, 50%")
+	}
+	return nil
+}
+
+// every is how many messages of a channel go to one above its limit; 0: none is.
+func (l *load) every() int {
+	if l.percent == 0 {
+		return 0
+	}
+	return 100 / l.percent
+}
+
+// site judges every channel with the seven statistical detectors, and commits
+// fast, so that the latency shown is the street's and not the commit's second.
+// Where every message is to be an event, an alarm that goes on is told of again
+// at each.
+func (l *load) site(broker string) string {
+	var b strings.Builder
+	update := "1m"
+	if l.percent == 100 {
+		update = "0s"
+	}
+	fmt.Fprintf(&b, "commit = %q\n[alarms]\nrealarm = \"0s\"\nupdate = %q\n[mqtt.load]\nbroker = %q\nqos = %d\n", l.commit, update, broker, l.qos)
+	b.WriteString("topics = [{topic = \"load/+/+\", pointer = \"/value\", channel = \"{1}.{2}\", time = \"/time\", time_format = \"unix_ns\"}]\n")
+	for i := range min(machines, l.channels) {
+		fmt.Fprintf(&b, "[machine.m%d]\ndetectors = [\"limit\", \"ewma\", \"robust_z\", \"cusum\", \"rate\", \"stuck\", \"silence\"]\n", i)
+	}
+	for i := range l.channels {
+		fmt.Fprintf(&b, "[limit.\"m%d.c%d\"]\nhigh = 1000\n", i%machines, i)
 	}
 	return b.String()
 }
 
-// underLoad publishes and says what the agent cost.
-func (s *stage) underLoad(ctx context.Context) (bool, error) {
-	time.Sleep(time.Second) // the start is over
-	before, err := s.child.measure()
-	if err != nil {
-		return false, err
+// machines is how many share the channels: each is a Kafka key of its own.
+const machines = 5
+
+// publisher sends the load, and counts.
+type publisher struct {
+	load
+	publish func(topic string, payload []byte, qos byte) error
+	topics  []string
+	payload []byte
+	sent    int
+	above   int // their channel's limit
+}
+
+func newPublisher(l load, b *broker) *publisher {
+	p := &publisher{load: l, publish: func(topic string, payload []byte, qos byte) error {
+		return b.server.Publish(topic, payload, false, qos)
+	}}
+	for i := range l.channels {
+		p.topics = append(p.topics, fmt.Sprintf("load/m%d/c%d", i%machines, i))
 	}
-	began := time.Now()
-	s.screen.say("%d messages a second on %d channels, one in %d an event, for %v", s.load, loadChannels, loadEvent, s.length)
-	sent, raised := 0, 0
-	payload := make([]byte, 0, 128)
+	return p
+}
+
+// run publishes at the rate until the time is over. What is due goes out every
+// 2 ms, as from a broker that hears many sensors.
+func (p *publisher) run(ctx context.Context, length time.Duration) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for time.Since(began) < s.length && ctx.Err() == nil {
-		<-tick.C
-		for due := int(time.Since(began).Seconds() * float64(s.load)); sent < due; sent++ {
-			channel, n := sent%loadChannels, sent/loadChannels
-			value := 20 + float64((n*7+channel)%13)/10
-			if n%loadEvent == channel {
-				value, raised = 2000, raised+1
-			}
-			payload = strconv.AppendInt(append(payload[:0], `{"time":`...), time.Now().UnixNano(), 10)
-			payload = strconv.AppendFloat(append(payload, `,"unit":"mm/s","quality":"good","machine":"m1","value":`...), value, 'g', -1, 64)
-			if err := s.broker.server.Publish("load/"+strconv.Itoa(channel), append(payload, '}'), false, 0); err != nil {
-				return false, fmt.Errorf("publish: %w", err)
+	for began := time.Now(); time.Since(began) < length && ctx.Err() == nil; <-tick.C {
+		for due := int(time.Since(began).Seconds() * float64(p.rate)); p.sent < due; p.sent++ {
+			if err := p.one(p.sent); err != nil {
+				return fmt.Errorf("publish: %w", err)
 			}
 		}
 	}
-	took := time.Since(began)
-	after, err := s.child.measure()
-	if err != nil {
-		return false, err
-	}
-	s.settle(ctx)
-	return s.account(sent, raised, took, before, after), nil
+	return nil
 }
 
-// account prints the figures.
-func (s *stage) account(sent, raised int, took time.Duration, before, after usage) bool {
-	cpu := after.cpu - before.cpu
-	fmt.Printf("agent: %d messages in %v, %.0f/s; CPU %.1f %% of a core, %.1f s per million messages; memory (RssAnon) %.1f MiB\n", sent, took.Round(time.Millisecond),
-		float64(sent)/took.Seconds(), 100*cpu.Seconds()/took.Seconds(), cpu.Seconds()*1e6/float64(sent), float64(after.rss)/(1<<20))
-	l := s.seen.raises()
-	if len(l) > 0 {
-		slices.Sort(l)
-		at := func(q float64) time.Duration { return l[int(q*float64(len(l)-1))].Round(100 * time.Microsecond) }
-		fmt.Printf("latency of %d raised events, from the reading to the consumer: p50 %v, p90 %v, p99 %v, most %v\n", len(l), at(.5), at(.9), at(.99), at(1))
+// one publishes message i: about 85 bytes, the time of measuring and the value
+// among them. The channels take turns.
+func (p *publisher) one(i int) error {
+	channel, n := i%p.channels, i/p.channels
+	value := 20 + float64((n*7+channel)%13)/10
+	if every := p.every(); every > 0 && n%every == channel%every {
+		value = 2000 + value
+		p.above++
 	}
-	fmt.Printf("events raised %d, delivered %d, lost %d, duplicated %d\n", raised, len(l), raised-len(l), s.seen.duplicates())
-	return raised > 0 && len(l) == raised && s.seen.missing() == 0 && s.seen.duplicates() == 0
+	p.payload = strconv.AppendInt(append(p.payload[:0], `{"time":`...), time.Now().UnixNano(), 10)
+	p.payload = strconv.AppendFloat(append(p.payload, `,"unit":"mm/s","quality":"good","machine":"m1","value":`...), value, 'g', -1, 64)
+	p.payload = append(p.payload, '}')
+	return p.publish(p.topics[channel], p.payload, byte(p.qos))
 }

@@ -12,8 +12,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -50,7 +48,7 @@ type options struct {
 	outage  time.Duration // Kafka is away for this long
 	kill    bool
 	noFault bool
-	load    int // messages a second; 0: the pumps
+	load    load
 	agent   string
 	keep    bool
 	colour  bool
@@ -62,23 +60,20 @@ func parseFlags(args []string) (o options, err error) {
 	f.DurationVar(&o.outage, "outage", 0, "take Kafka away for this long, 11 s after the start")
 	f.BoolVar(&o.kill, "kill", false, "kill the agent in between, as a power cut would, and start it again")
 	f.BoolVar(&o.noFault, "no-fault", false, "healthy machines: nothing should be raised")
-	f.Func("load", "publish `N/s` messages on 100 channels instead, and say what the agent costs", func(s string) error {
-		n, err := strconv.Atoi(strings.TrimSuffix(s, "/s"))
-		if err != nil || n < 100 || n > 1_000_000 {
-			return errors.New("give a number of messages a second from 100 to 1000000, like 10000/s")
-		}
-		o.load = n
-		return nil
-	})
+	o.load.flags(f)
 	f.StringVar(&o.agent, "agent", "", "the tocsin `binary` to run as the agent; default: the same code inside this program")
 	f.BoolVar(&o.keep, "keep", false, "keep the folder with the configuration, the buffer and the agent's log")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if o.load > 0 && o.length == 0 {
+	if err := o.load.check(); err != nil {
+		fmt.Fprintln(f.Output(), err)
+		return o, err
+	}
+	if o.load.on && o.length == 0 {
 		o.length = 30 * time.Second
 	}
-	if o.load == 0 && o.length != 0 && o.length < shortest {
+	if !o.load.on && o.length != 0 && o.length < shortest {
 		fmt.Fprintf(f.Output(), "--for %v is too short: the agent must learn first, then a fault must grow; give %v or more\n", o.length, shortest)
 		return o, errors.New("too short")
 	}
@@ -134,7 +129,7 @@ func demo(ctx context.Context, o options) (ok bool, err error) {
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
-	if o.load > 0 {
+	if o.load.on {
 		return s.underLoad(ctx)
 	}
 	return s.pumps(ctx)
@@ -169,14 +164,14 @@ socket = %q
 [spool]
 dir = %q
 `, s.kafka.address(), s.child.socket, filepath.Join(s.dir, "data"))
-	if s.load > 0 {
-		return head + "commit = \"5ms\"\n" + loadSite(s.broker.address)
+	if s.load.on {
+		return head + s.load.site(s.broker.address)
 	}
 	return head + pumpSite(s.broker.address)
 }
 
 func (s *stage) show(e event) {
-	if s.load == 0 {
+	if !s.load.on {
 		s.screen.event(e)
 	}
 }

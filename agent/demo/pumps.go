@@ -185,7 +185,9 @@ func (s *stage) settle(ctx context.Context) {
 	time.Sleep(quiet / 4)
 	for end := time.Now().Add(patience); time.Now().Before(end) && !s.child.gone(); time.Sleep(100 * time.Millisecond) {
 		if n, err := s.child.waiting(); err == nil && n == 0 {
-			time.Sleep(300 * time.Millisecond) // and until the consumer has it
+			for had := -1; had < s.seen.count() && time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+				had = s.seen.count() // and until the consumer has it
+			}
 			return
 		}
 	}

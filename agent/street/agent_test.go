@@ -75,8 +75,7 @@ func newAgent(t *testing.T, binary, config string) *agent {
 	if a.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		t.Fatal(err)
 	}
-	config = strings.ReplaceAll(config, "@DIR@", dir)
-	if err := os.WriteFile(filepath.Join(dir, "site.toml"), []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "site.toml"), []byte(a.here(config)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -91,6 +90,9 @@ func newAgent(t *testing.T, binary, config string) *agent {
 	})
 	return a
 }
+
+// here puts the agent's folder into a configuration.
+func (a *agent) here(config string) string { return strings.ReplaceAll(config, "@DIR@", a.dir) }
 
 // start begins a life.
 func (a *agent) start(t *testing.T) {

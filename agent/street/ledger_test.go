@@ -55,7 +55,7 @@ func (l ledger) audit(anomalies []anomaly, events []event) report {
 		case e.must && len(e.raised) == 0:
 			r.missing = append(r.missing, what+" was never raised; on that channel came "+around(e.from, e.channel, events))
 		case len(e.raised) > 1:
-			r.wrong = append(r.wrong, fmt.Sprintf("%s was raised %d times: %s", what, len(e.raised), ids(e.raised)))
+			r.wrong = append(r.wrong, fmt.Sprintf("%s was raised %d times: %s; on that channel came %s", what, len(e.raised), ids(e.raised), around(e.from, e.channel, events)))
 		case len(e.raised) == 1 && e.raised[0].body.Severity != e.severity:
 			r.wrong = append(r.wrong, what+" came as "+e.raised[0].body.Severity)
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var mutants = flag.Bool("mutants", false, "run TestMutants: agents with one line spoilt, which the tests must catch")
+var mutants = flag.Bool("mutants", false, "run TestMutants and TestSoakMutants: agents with one line spoilt, which the tests must catch")
 
 func shell(script string, args ...string) (string, error) {
 	out, err := exec.Command("sh", append([]string{"-c", script}, args...)...).CombinedOutput()
@@ -22,7 +22,6 @@ func shell(script string, args ...string) (string, error) {
 // mutant builds an agent in whose source one piece of text is another. The
 // sources themselves stay as they are.
 func mutant(t *testing.T, file, from, to string) string {
-	t.Helper()
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("../..", file))
 	if err != nil {
@@ -108,6 +107,51 @@ func TestMutants(t *testing.T) {
 				return
 			}
 			t.Logf("an agent that %s was noticed %d times: %s", m.name, len(found), found[0])
+		})
+	}
+}
+
+// TestSoakMutants shows that TestSoak notices what only time, or a reload, brings
+// to light.
+func TestSoakMutants(t *testing.T) {
+	if !*mutants {
+		t.Skip("takes minutes; go test ./agent/street -run TestSoakMutants -mutants, on real servers")
+	}
+	const reload = "agent/cli/reload.go"
+	for _, m := range []struct{ name, file, from, to, noticed string }{
+		{
+			name: "leaves a goroutine behind at each reload", noticed: "goroutines grew",
+			file: reload, from: "said, err = a.apply(next)", to: "go func() { <-a.life.Done() }()\nsaid, err = a.apply(next)",
+		},
+		{
+			name: "leaves its file open at each reload", noticed: "descriptors grew",
+			file: reload, from: "func loadChecked(path string) (*config.Config, error) {",
+			to: "func loadChecked(path string) (*config.Config, error) {\n_, _ = syscall.Open(path, syscall.O_RDONLY, 0)",
+		},
+		{
+			name: "forgets what a source has read when its rows change", noticed: "source mqtt.hall says it read",
+			file: "agent/pipeline/rewatch.go", from: "w.Counters.CarryOn(&was.Writer.Counters)", to: "_ = was",
+		},
+		{
+			name: "applies half of a file that is wrong", noticed: "was never raised",
+			file: reload, from: "next, err := loadChecked(running.Path)",
+			to: "next, err := loadChecked(running.Path)\nif err != nil {\nhalf := *running\nhalf.Limit = nil\n_, _ = a.apply(&half)\n}",
+		},
+		{
+			name: "miscounts what it judged", noticed: "source mqtt.hall: read",
+			file: "agent/pipeline/judge.go", from: "from.Counters.Judged.Add(uint64(judged))", to: "from.Counters.Judged.Add(uint64(judged &^ 1))",
+		},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			s := newSoak(t)
+			s.patience = 3 * time.Second
+			r := s.soak(mutant(t, m.file, m.from, m.to), 0)
+			found := slices.Concat(r.wrong, r.missing)
+			if i := slices.IndexFunc(found, func(problem string) bool { return strings.Contains(problem, m.noticed) }); i < 0 {
+				t.Errorf("an agent that %s went unnoticed: %q", m.name, first(5, found))
+			} else {
+				t.Logf("an agent that %s was noticed: %s", m.name, found[i])
+			}
 		})
 	}
 }

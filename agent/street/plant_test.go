@@ -47,10 +47,12 @@ type plant struct {
 	machines int
 	channels int           // of each machine
 	every    time.Duration // between two readings of a channel
+	rarer    int           // excursions come this many times as far apart; 0 is 1
 
 	mu        sync.Mutex
 	anomalies []*anomaly
 	readings  int
+	resent    int           // messages that the broker may have had twice
 	late      time.Duration // the furthest it fell behind its own clock
 }
 
@@ -80,25 +82,24 @@ func (p *plant) labels() []anomaly {
 // run publishes until ctx ends, then ends every excursion and returns when the
 // broker has acknowledged everything.
 func (p *plant) run(ctx context.Context) error {
-	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker(p.broker).SetClientID("plant-" + p.root))
-	if t := client.Connect(); t.Wait() && t.Error() != nil {
-		return fmt.Errorf("connect the plant to %s: %w", p.broker, t.Error())
+	mail, err := newCourier(p.broker, "plant-"+p.root)
+	if err != nil {
+		return err
 	}
-	defer client.Disconnect(250)
-
+	defer func() { p.resent = mail.resent }()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	ticks := func(least, most time.Duration) int {
 		return int((least + time.Duration(random.Int64N(int64(most-least)))) / p.every)
 	}
+	rarer := time.Duration(max(p.rarer, 1))
 	gauges := make([][]gauge, p.machines)
 	for m := range gauges {
 		gauges[m] = make([]gauge, p.channels)
 		for c := range gauges[m] {
-			gauges[m][c].begin = 5 + ticks(0, apartLeast)
+			gauges[m][c].begin = 5 + ticks(0, rarer*apartLeast)
 		}
 	}
 	start := time.Now().Truncate(time.Millisecond)
-	var last mqtt.Token
 	var payload []byte
 	for tick, closing := 0, 0; closing < 5; tick++ {
 		at := start.Add(time.Duration(tick) * p.every)
@@ -120,7 +121,7 @@ func (p *plant) run(ctx context.Context) error {
 				if g.label != nil {
 					v = g.value + random.Float64()
 					if tick >= g.end || closing > 0 {
-						v, g.label, g.begin = normal, nil, tick+ticks(apartLeast, apartMost)
+						v, g.label, g.begin = normal, nil, tick+ticks(rarer*apartLeast, rarer*apartMost)
 					} else {
 						p.extend(g.label, at)
 					}
@@ -129,17 +130,13 @@ func (p *plant) run(ctx context.Context) error {
 				payload = strconv.AppendFloat(payload, v, 'f', 3, 64)
 			}
 			payload = append(payload, '}')
-			last = client.Publish(p.root+"/"+machineName(m), 1, false, string(payload))
-			if len(begun) > 0 {
-				go p.taken(last, begun)
+			if err := mail.publish(p.root+"/"+machineName(m), string(payload), p.taken(begun)); err != nil {
+				return err
 			}
 			p.readings += p.channels
 		}
 	}
-	if last.Wait(); last.Error() != nil {
-		return fmt.Errorf("publish the plant's last reading: %w", last.Error())
-	}
-	return nil
+	return mail.close()
 }
 
 // inject labels an excursion that begins now, one in eight beyond high_high.
@@ -164,15 +161,32 @@ func (p *plant) extend(a *anomaly, at time.Time) {
 	a.to = at
 }
 
-func (p *plant) taken(t mqtt.Token, begun []*anomaly) {
-	if t.Wait(); t.Error() != nil {
-		return
+// taken notes when the broker had the first readings of these.
+func (p *plant) taken(begun []*anomaly) func(time.Time) {
+	if len(begun) == 0 {
+		return nil
 	}
+	return func(at time.Time) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, a := range begun {
+			a.taken = at
+		}
+	}
+}
+
+// note adds an anomaly that something else than the plant's own channels has;
+// change alters one under the lock that labels takes.
+func (p *plant) note(a *anomaly) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, a := range begun {
-		a.taken = time.Now()
-	}
+	p.anomalies = append(p.anomalies, a)
+}
+
+func (p *plant) change(alter func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	alter()
 }
 
 // awaken publishes an excursion of a machine of its own, over and over, until

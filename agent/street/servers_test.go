@@ -1,6 +1,7 @@
 package street
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,6 +27,9 @@ type servers struct {
 	valve  *valve
 	// crash takes the Kafka broker away without warning and brings it back.
 	crash func() error
+	// bounce ends the MQTT broker and starts it again with the sessions it kept;
+	// nil where the broker is embedded.
+	bounce func() error
 }
 
 // openServers gives real servers where the environment names them, else embedded ones.
@@ -104,7 +108,8 @@ func embeddedMQTT(t *testing.T) string {
 
 // realServers finds what .ci/run has started. TOCSIN_TEST_KAFKA_VALVE is two
 // addresses: where the test is to listen, and where the broker does;
-// TOCSIN_TEST_KAFKA_DIR is the broker's folder, which .ci/kafka.sh crashes.
+// TOCSIN_TEST_KAFKA_DIR and TOCSIN_TEST_MQTT_DIR are the brokers' folders, by
+// which .ci/kafka.sh and .ci/mosquitto.sh end them.
 func realServers(t *testing.T) *servers {
 	t.Helper()
 	s := &servers{real: true, mqtt: os.Getenv("TOCSIN_TEST_MQTT"), direct: os.Getenv("TOCSIN_TEST_KAFKA")}
@@ -120,13 +125,19 @@ func realServers(t *testing.T) *servers {
 	t.Cleanup(func() { l.Close() })
 	s.kafka, s.valve = front, newValve(l)
 	go forward(s.valve, back)
-	s.crash = func() error {
-		for _, verb := range []string{"kill", "start"} {
-			if out, err := exec.Command("../../.ci/kafka.sh", verb, dir).CombinedOutput(); err != nil {
-				return fmt.Errorf("kafka.sh %s: %w\n%s", verb, err, out)
-			}
+	s.crash = func() error { return errors.Join(script("kafka.sh", "kill", dir), script("kafka.sh", "start", dir)) }
+	if mqtt, certs := os.Getenv("TOCSIN_TEST_MQTT_DIR"), os.Getenv("TOCSIN_TEST_CERTS"); mqtt != "" {
+		s.bounce = func() error {
+			return errors.Join(script("mosquitto.sh", "stop", mqtt), script("mosquitto.sh", "start", mqtt, certs))
 		}
-		return nil
 	}
 	return s
+}
+
+// script runs one of the scripts that start and end the real servers.
+func script(name string, args ...string) error {
+	if out, err := exec.Command("../../.ci/"+name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, args[0], err, out)
+	}
+	return nil
 }

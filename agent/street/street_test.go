@@ -29,6 +29,8 @@ type scene struct {
 	safe  time.Duration
 	end   func() error // stops the plant
 
+	commit   string        // how often the agent writes its events
+	rows     string        // more rows for the plant's broker
 	patience time.Duration // with what must still come when the plant has stopped
 }
 
@@ -37,23 +39,35 @@ type scene struct {
 // the folder for the buffer, empty for one of the agent's own.
 func setScene(t *testing.T, binary, store string) *scene {
 	t.Helper()
+	s := newScene(t)
+	s.open(binary, s.config(s.commit, store))
+	return s
+}
+
+// newScene starts the servers.
+func newScene(t *testing.T) *scene {
+	t.Helper()
 	s := &scene{servers: openServers(t), t: t, name: fmt.Sprintf("street-%x", rand.Uint64()), patience: 30 * time.Second}
 	// On embedded servers all goes faster, so that go test stays short.
-	commit := "50ms"
-	s.safe = 1500 * time.Millisecond
+	s.commit, s.safe = "50ms", 1500*time.Millisecond
 	if s.real {
-		commit, s.safe = "1s", 2*time.Second
+		s.commit, s.safe = "1s", 2*time.Second
 	}
 	s.plant = &plant{broker: s.mqtt, root: s.name, machines: 5, channels: 20, every: 10 * time.Millisecond}
 	if raced {
 		s.plant.every = 100 * time.Millisecond // the detector costs ten times as much
 	}
-	s.topic = newTopic(t, s.direct, s.name)
-	s.agent = newAgent(t, binary, s.config(commit, store))
-	s.agent.run(t, "check")
-	s.agent.start(t)
-	awaken(t, s.mqtt, s.name, s.topic.woken)
 	return s
+}
+
+// open starts the agent and returns once an event has gone all the way.
+func (s *scene) open(binary, config string) {
+	s.t.Helper()
+	s.topic = newTopic(s.t, s.direct, s.name)
+	s.agent = newAgent(s.t, binary, config)
+	s.agent.run(s.t, "check")
+	s.agent.start(s.t)
+	awaken(s.t, s.mqtt, s.name, s.topic.woken)
 }
 
 // config is a site's file with one row for each channel of any machine.
@@ -72,7 +86,7 @@ func (s *scene) config(commit, store string) string {
 		q := quantityName(c)
 		fmt.Fprintf(&b, "  {topic = \"%s/+\", pointer = \"/%s\", channel = \"{1}.%s\", unit = \"mm/s\", time = \"/t\", time_format = \"unix_ms\"},\n", s.name, q, q)
 	}
-	b.WriteString("]\n")
+	b.WriteString(s.rows + "]\n")
 	limit := func(machine, quantity string) {
 		fmt.Fprintf(&b, "[limit.\"%s.%s\"]\nhigh = %g\nhigh_high = %g\nhysteresis = %g\n", machine, quantity, high, highHigh, hysteresis)
 	}
@@ -109,6 +123,13 @@ func (s *scene) audit() report {
 // gives the final report.
 func (s *scene) settle() report {
 	s.t.Helper()
+	s.await()
+	return s.close()
+}
+
+// await stops the plant and waits for what must still come.
+func (s *scene) await() {
+	s.t.Helper()
 	if err := s.end(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -116,6 +137,10 @@ func (s *scene) settle() report {
 	for deadline := time.Now().Add(s.patience); len(s.audit().missing) > 0 && time.Now().Before(deadline); {
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// close stops the agent and gives the final report.
+func (s *scene) close() report {
 	s.agent.stop()
 	s.topic.quiet(time.Second)
 	r := s.audit()

@@ -37,6 +37,10 @@ type body struct {
 	Channel  string  `json:"channel"`
 	Value    float64 `json:"value"`
 	Unit     string  `json:"unit"`
+
+	Time  time.Time `json:"time"`
+	Since time.Time `json:"since"`
+	Clock string    `json:"clock"`
 }
 
 // topic follows one Kafka topic from its beginning.

@@ -159,6 +159,9 @@ func (b *Bell) Find(c *Channel, class Class, a *Alarm, f Finding) {
 			a.suppressed++
 		}
 	case a.Active():
+		if before := a.last.Time - f.Time; before > 0 && before < int64(late) {
+			return // from before the newest finding, late or again: it says nothing of now
+		}
 		if a.quiet == 0 {
 			a.quiet = f.Time
 		}

@@ -83,6 +83,7 @@ func TestLifeOfAnAlarm(t *testing.T) {
 			[]moment{{1, high}, {2, no}, {6, high}, {7, no}, {11, no}, {12, no}}, "raised high, cleared high"},
 		{"a clock that steps back holds nothing", minute, []moment{{1000, high}, {1001, no}, {5, high}}, "raised high, cleared high, raised high"},
 		{"a late reading tells nothing again", minute, []moment{{100, high}, {99, high}, {98, high}}, "raised high"},
+		{"a late reading that is normal clears nothing", minute, []moment{{100, high}, {99, no}, {101, high}, {102, no}}, "raised high, cleared high"},
 		{"a reading from before the clear came late", Settings{}, []moment{{10, high}, {11, no}, {10.5, high}}, "raised high, cleared high"},
 		{"every finding is told where that is asked", Settings{}, []moment{{1, high}, {2, high}, {3, no}, {3, high}},
 			"raised high, updated high, cleared high, raised high"},

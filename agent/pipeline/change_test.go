@@ -453,68 +453,6 @@ func TestHurry(t *testing.T) {
 	})
 }
 
-// A file that was read to its end is not silent, nor is it when it is read anew
-// and the first reading takes a moment.
-func TestReloadIsNobodysSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		watch := func(c sensors.Channel) Watch {
-			return Watch{Channel: alarms.Channel{Channel: c}, Detectors: []detectors.Detector{silence.New(time.Minute)}}
-		}
-		ends := source("s", func(ctx context.Context, out *sensors.Writer) error { put(ctx, out, 1); return nil }, "a.x")
-		slow := source("s", func(ctx context.Context, out *sensors.Writer) error {
-			for sleep(ctx, 5*time.Second) {
-				put(ctx, out, 1)
-			}
-			return nil
-		}, "a.x")
-		r := start(t, watch, ends)
-		time.Sleep(time.Hour)
-		r.change(t, Change{Stop: []string{"s"}, Start: []*Source{slow}})
-		time.Sleep(time.Hour)
-		r.stop()
-		want(t, r.story())
-	})
-}
-
-// A file that an earlier street has read to its end is not silent in the next
-// one, to which it gives nothing.
-func TestWhatEndedBeforeIsNotSilent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		watch := func(c sensors.Channel) Watch {
-			return Watch{Channel: alarms.Channel{Channel: c}, Detectors: []detectors.Detector{silence.New(time.Minute)}}
-		}
-		over := source("s", waits, "a.x")
-		over.Over = true
-		r := start(t, watch, over)
-		time.Sleep(time.Hour)
-		r.stop()
-		want(t, r.story())
-	})
-}
-
-// What two sources feed, of which one has ended and the other is taken out, is
-// not silent either.
-func TestWhatIsLeftHasEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		watch := func(c sensors.Channel) Watch {
-			return Watch{Channel: alarms.Channel{Channel: c}, Detectors: []detectors.Detector{silence.New(time.Minute)}}
-		}
-		ends := source("ends", func(ctx context.Context, out *sensors.Writer) error { put(ctx, out, 1); return nil }, "a.x")
-		goes := source("goes", func(ctx context.Context, out *sensors.Writer) error {
-			for sleep(ctx, time.Second) {
-				put(ctx, out, 1)
-			}
-			return nil
-		}, "a.x")
-		r := start(t, watch, ends, goes)
-		time.Sleep(time.Minute)
-		r.change(t, Change{Stop: []string{"goes"}})
-		time.Sleep(time.Hour)
-		r.stop()
-		want(t, r.story())
-	})
-}
-
 // A channel that its source finds with another scale is another quantity too:
 // what was learned of it, and is on disk, is of no use.
 func TestScaleOfAFoundChannelChanges(t *testing.T) {

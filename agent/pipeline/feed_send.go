@@ -214,13 +214,13 @@ func (o *feedOutage) tell(s *sender, err error) {
 	o.again = now.Add(o.pause)
 	if o.said.IsZero() || now.Sub(o.said) >= time.Hour {
 		o.said = now
-		s.o.Log.Warn(s.name+" do not reach Kafka and are dropped; events do not depend on them", "topic", s.topic, "error", err)
+		s.o.Log.Warn("a best-effort stream does not reach Kafka and is dropped; events do not depend on it", "stream", s.name, "topic", s.topic, "error", err)
 	}
 }
 
 func (o *feedOutage) over(s *sender) {
 	if o.on() {
-		s.o.Log.Info(s.name+" reach Kafka again", "topic", s.topic, "down_for", time.Since(o.since).Round(time.Second),
+		s.o.Log.Info("a best-effort stream reaches Kafka again", "stream", s.name, "topic", s.topic, "down_for", time.Since(o.since).Round(time.Second),
 			"dropped", s.stats.full.Load()+s.stats.unsent.Load())
 	}
 	*o = feedOutage{}

@@ -100,7 +100,7 @@ func TestOutage(t *testing.T) {
 		if s := f.Stats()["samples"]; s.Unsent < 800 || s.Sent < 80 || s.Made != 1000 {
 			t.Errorf("%+v", s)
 		}
-		if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), "reach Kafka again") {
+		if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), "reaches Kafka again") {
 			t.Errorf("%d lines in the log:\n%s", lines, log.String())
 		}
 	})

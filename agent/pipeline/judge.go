@@ -185,7 +185,7 @@ func (j *Judge) tick(now int64) {
 		return
 	}
 	for _, w := range j.watches {
-		if w == nil || w.from != nil && w.from.Ended() {
+		if w == nil || now < w.deaf || w.from != nil && w.from.Ended() {
 			continue
 		}
 		for _, t := range w.tickers {

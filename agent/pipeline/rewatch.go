@@ -71,14 +71,14 @@ func (j *Judge) forget(finds map[string]bool) {
 	}
 }
 
-// rest says that what has been silent since sources were stopped is nobody's
-// fault yet.
+// rest says that what has been silent since its own source was stopped is
+// nobody's fault yet. The channels of the others go on being missed.
 func (j *Judge) rest(stopped []*Source) {
-	j.deaf = sensors.Now() + int64(recovery)
+	until := sensors.Now() + int64(recovery)
 	for id, w := range j.watches {
 		for _, source := range stopped {
 			if w != nil && w.from == source.Writer {
-				w.from = j.Queue.Feeder(sensors.ChannelID(id))
+				w.from, w.deaf = j.Queue.Feeder(sensors.ChannelID(id)), until
 			}
 		}
 	}

@@ -41,6 +41,7 @@ type watch struct {
 	from    *sensors.Writer // of the last reading, or who may give the first
 	last    sensors.Sample  // that was fit to be judged
 	arrived int64           // when it did
+	deaf    int64           // until then it is not called silent, by sensors.Now
 	// unsure: an earlier run raised the alarm, and the detector that spoke for it
 	// has not yet seen enough again to say that it is over.
 	unsure  [alarms.Classes]bool
@@ -57,7 +58,7 @@ func (j *Judge) watch(id sensors.ChannelID) *watch {
 		j.watches = append(j.watches, nil)
 	}
 	now := sensors.Now()
-	w := &watch{arrived: now, since: now, from: j.Queue.Feeder(id)}
+	w := &watch{arrived: now, since: now, deaf: now, from: j.Queue.Feeder(id)}
 	w.last = sensors.Sample{Time: sensors.Steady(), Value: math.NaN()} // nothing yet
 	w.judgeBy(j.Watch(j.Queue.Channel(id)))
 	j.Memory.load(w)

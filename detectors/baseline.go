@@ -1,21 +1,30 @@
 package detectors
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Baseline is the usual level and spread of a channel, learned in one pass.
 //
 // It starts from the median and the median absolute deviation of its first 16
 // readings; after that a reading counts for at most three standard deviations
-// (Huber 1964, Ann. Math. Stat. 35:73). Exported fields are its state; the zero
-// value has seen nothing.
+// (Huber 1964, Ann. Math. Stat. 35:73). The zero value has seen nothing. It is a
+// part of a State; it allocates once, at its first reading.
 type Baseline struct {
+	baseline
+	first []float64 // readings in order of size, until it has started
+}
+
+// baseline is what outlives a restart; its fields are exported for
+// encoding/binary, too.
+type baseline struct {
 	Mean, Variance float64
-	Seen           uint32
-	First          [16]float64
-	Wander         float64 // how far the mean of a long block lies from the usual, in standard deviations
-	Blocks         [scales]block
 	Spread         float64 // the standard deviation, as of the last block
 	Inverse        float64 // of Spread; 0 where that is 0
+	Wander         float64 // how far the mean of a long block lies from the usual, in standard deviations
+	Started        bool
+	Blocks         [scales]block
 }
 
 // block gathers readings, in standard deviations from the usual, into means of
@@ -28,6 +37,7 @@ type block struct {
 }
 
 const (
+	start   = 16 // readings until it starts
 	scales  = 3
 	quarter = 4 // blocks in the next larger one
 	wanted  = 6 // blocks of a size, before its mean square counts
@@ -43,8 +53,8 @@ func (b *Baseline) Deviation(x, bound float64) float64 {
 // Learn takes x in with a weight, as Calibration.Rate gives it.
 func (b *Baseline) Learn(x, weight float64) {
 	x = clip(x, most)
-	if b.Seen < uint32(len(b.First)) {
-		b.start(x)
+	if !b.Started {
+		b.begin(x)
 		return
 	}
 	if weight == 0 {
@@ -89,13 +99,13 @@ func clip(x, bound float64) float64 {
 }
 
 // Sound reports whether the state can be a baseline's.
-func (b *Baseline) Sound() bool {
+func (b *baseline) Sound() bool {
 	for _, k := range b.Blocks {
 		if !Within(0, 1<<20, k.Square) || !Within(-1<<20, 1<<20, k.Sum) {
 			return false
 		}
 	}
-	return Within(-most, most, b.First[:]...) && Within(-most, most, b.Mean) && Within(0, 2*most*most, b.Variance) &&
+	return Within(-most, most, b.Mean) && Within(0, 2*most*most, b.Variance) &&
 		(b.Spread == 0 && b.Inverse == 0 || Within(least, 2*most, b.Spread) && b.Inverse == 1/b.Spread) && Within(0, 1<<10, b.Wander)
 }
 
@@ -105,7 +115,7 @@ func (b *Baseline) Sound() bool {
 // no faster than everything else is learned, so that a line can follow. It
 // reports the end of a smallest block.
 func (b *Baseline) gather(z, weight float64) bool {
-	full, rows := uint32(len(b.First)), 1.0
+	full, rows := uint32(start), 1.0
 	for i := range b.Blocks {
 		k := &b.Blocks[i]
 		k.Sum += z
@@ -138,31 +148,63 @@ func (b *Baseline) gather(z, weight float64) bool {
 	return true
 }
 
-// start gathers the first readings in order of size.
-func (b *Baseline) start(x float64) {
-	i := int(b.Seen)
-	for ; i > 0 && b.First[i-1] > x; i-- {
-		b.First[i] = b.First[i-1]
+// begin gathers the first readings in order of size, and with the last starts.
+func (b *Baseline) begin(x float64) {
+	if b.first == nil {
+		b.first = make([]float64, 0, start)
 	}
-	b.First[i] = x
-	if b.Seen++; int(b.Seen) < len(b.First) {
+	b.first = insert(b.first, x)
+	if len(b.first) < start {
 		return
 	}
-	b.Mean = b.First[7]/2 + b.First[8]/2
-	var off [16]float64
-	for j, v := range b.First {
-		k := j
-		for d := math.Abs(v - b.Mean); ; k-- {
-			if k == 0 || off[k-1] <= d {
-				off[k] = d
-				break
-			}
-			off[k] = off[k-1]
-		}
+	b.Mean = middle(b.first)
+	var room [start]float64
+	off := room[:0]
+	for _, v := range b.first {
+		off = insert(off, math.Abs(v-b.Mean))
 	}
-	spread := 1.4826 * (off[7]/2 + off[8]/2)
+	spread := 1.4826 * middle(off)
 	b.Variance = float64(spread * spread)
 	b.refresh()
+	b.Started, b.first = true, nil
+}
+
+// insert puts x where it belongs in an ordered list that has room for it.
+func insert(list []float64, x float64) []float64 {
+	i := len(list)
+	list = list[:i+1]
+	for ; i > 0 && list[i-1] > x; i-- {
+		list[i] = list[i-1]
+	}
+	list[i] = x
+	return list
+}
+
+// middle is the median of the ordered first readings.
+func middle(list []float64) float64 { return list[start/2-1]/2 + list[start/2]/2 }
+
+// appendTo writes the state and the first readings, with their number before them.
+func (b *Baseline) appendTo(to []byte) ([]byte, error) {
+	to, err := binary.Append(to, binary.LittleEndian, &b.baseline)
+	if err != nil {
+		return nil, err
+	}
+	return binary.Append(append(to, byte(len(b.first))), binary.LittleEndian, b.first)
+}
+
+// loadFrom reads what appendTo wrote, into memory of its own.
+func (b *Baseline) loadFrom(data []byte) (rest []byte, ok bool) {
+	if rest, ok = load(data, &b.baseline); !ok || len(rest) == 0 || int(rest[0]) >= start {
+		return nil, false
+	}
+	if b.first = nil; rest[0] > 0 {
+		b.first = make([]float64, rest[0], start)
+	}
+	read, err := binary.Decode(rest[1:], binary.LittleEndian, b.first)
+	if err != nil || !Within(-most, most, b.first...) || b.Started && len(b.first) > 0 {
+		return nil, false
+	}
+	return rest[1+read:], true
 }
 
 // Around is level ± half, with an overflow turned to an open side.

@@ -24,36 +24,37 @@ import "math"
 // times in separate excursions becomes normal too. With one false alarm a month
 // that is: after a day, or eight times a month.
 //
-// Used by one goroutine; allocates nothing.
+// Used by one goroutine; allocates no more than its Counts do.
 type Calibration struct {
+	calibrationState
+	tail     tail
 	learning Learning
 	theory   func(p float64) float64
-	calibrationState
 }
 
-// calibrationState is what outlives a restart; its fields are exported for
-// encoding/binary alone.
+// calibrationState is what outlives a restart, with the tail; its fields are
+// exported for encoding/binary alone. What every reading needs comes first: of
+// many channels, none is still in the processor's cache when its turn comes.
 type calibrationState struct {
+	Frozen   bool
 	Rows     uint64  // seen
+	Next     uint64  // row of the next refit
+	Up, Down float64 // where an excursion begins and ends
+	Peak     float64 // of the excursion under way; 0 outside one
+	Slow     float64 // gain while learning goes on
+	Gain     float64 // gain for the newest reading
+	Line     float64 // 0 until ready
+	Over     float64 // rows at the line, less those below it since
+	Taken    float64 // rows learned from since the last refit
+	Mean     float64 // of the statistic
 	Last     uint64  // row of the last refit
-	Next     uint64  // row of the next one
 	Since    uint64  // row at which Time was taken
 	Time     int64   // ns
 	Interval float64 // between two readings, ns; 0 until known
 	Memory   float64 // rows that are remembered at most, and that one false alarm is promised for
 	Weight   float64 // rows remembered
 	Fresh    float64 // rows that were learned from, and that the gain stands for
-	Taken    float64 // of those, since the last refit
-	Slow     float64 // gain while learning goes on
-	Gain     float64 // gain for the newest reading
-	Over     float64 // rows at the line, less those below it since
 	Patience float64 // rows at the line after which learning goes on
-	Line     float64 // 0 until ready
-	Mean     float64 // of the statistic
-	Up, Down float64 // where an excursion begins and ends
-	Peak     float64 // of the excursion under way; 0 outside one
-	Frozen   bool
-	Tail     tail
 }
 
 const (
@@ -64,6 +65,7 @@ const (
 	between   = 1024    // rows between two refits, at most
 	patience  = 1. / 30 // part of the memory after which a lasting regime is learned
 	leastRows = 1000    // that one false alarm may be promised for
+	countable = 1 << 53 // a float64 still counts by one
 )
 
 // NewCalibration makes the calibration of a statistic that is ≥ 0 and about 1
@@ -97,19 +99,18 @@ func (c *Calibration) Limit() float64 { return c.Line }
 // reading that was scored last; 0 while learning pauses or has ended.
 func (c *Calibration) Rate() float64 { return c.Gain }
 
-// State is a pointer to what outlives a restart, as a part of a State.
-func (c *Calibration) State() any { return &c.calibrationState }
+// State is what outlives a restart, as parts of a State: those given follow.
+func (c *Calibration) State(parts ...any) []any {
+	return append([]any{&c.calibrationState, &c.tail}, parts...)
+}
+
+// Learning is what it was made with.
+func (c *Calibration) Learning() Learning { return c.learning }
 
 // Sound reports whether the state can be a calibration's.
 func (c *calibrationState) Sound() bool {
-	for _, n := range c.Tail.Bins {
-		if n < 0 {
-			return false
-		}
-	}
-	const countable = 1 << 53
 	return Within(0, 1, c.Slow, c.Gain) && Within(0, largest, c.Mean, c.Peak, c.Up/2, c.Down) &&
-		Within(0, countable, c.Weight, c.Fresh, c.Taken, c.Over, c.Patience, c.Tail.Peaks, c.Line) &&
+		Within(0, countable, c.Weight, c.Fresh, c.Taken, c.Over, c.Patience, c.Line) &&
 		Within(leastRows, math.MaxFloat64, c.Memory) && Within(0, math.MaxInt64, c.Interval)
 }
 
@@ -171,7 +172,7 @@ func (c *Calibration) endExcursion() {
 		if c.Line > 0 && c.Peak >= c.Line {
 			weight = known
 		}
-		c.Tail.add(c.Peak, weight)
+		c.tail.add(c.Peak, weight)
 	}
 	c.Peak = 0
 }
@@ -187,18 +188,18 @@ func (c *Calibration) refit() {
 	switch {
 	case c.Weight > float64(1.0625*c.Memory):
 		c.forget(c.Memory / c.Weight)
-	case c.Tail.Peaks > mostPeaks:
+	case c.tail.peaks > mostPeaks:
 		c.forget(0.5)
 	}
 	c.Up, c.Down = max(float64(1.25*c.Mean), lowest), max(float64(0.75*c.Mean), lowest/2)
-	if c.Rows >= uint64(max(c.learning.Ready, settle)) && (c.Line > 0 || c.Tail.Peaks >= enough && c.Peak == 0) {
-		c.Line = max(c.theory(1/c.Memory), c.Tail.limit(c.Weight, c.Memory))
+	if c.Rows >= uint64(max(c.learning.Ready, settle)) && (c.Line > 0 || c.tail.peaks >= enough && c.Peak == 0) {
+		c.Line = max(c.theory(1/c.Memory), c.tail.limit(c.Weight, c.Memory))
 	}
 }
 
 func (c *Calibration) forget(keep float64) {
 	c.Weight *= keep
-	c.Tail.keep(keep)
+	c.tail.keep(keep)
 }
 
 // clock learns the usual time between two readings, and with it for how many

@@ -14,10 +14,11 @@ import (
 // this detector with these settings.
 var ErrForeignState = errors.New("the learned state is of another version or of other settings, or is damaged; the channel is learned anew")
 
-const stateVersion = 1
+const stateVersion = 2
 
 // A State is what of a detector outlives a restart: its method, the settings it
-// was learned with, and pointers to structs of fixed size.
+// was learned with, and pointers to structs of fixed size, or to Counts and what
+// else writes itself.
 type State struct {
 	Method   string
 	Settings []any
@@ -31,11 +32,24 @@ func (s State) Append(b []byte) ([]byte, error) {
 	b = binary.LittleEndian.AppendUint64(b, s.fingerprint())
 	for _, part := range s.Parts {
 		var err error
-		if b, err = binary.Append(b, binary.LittleEndian, part); err != nil {
+		if p, ok := part.(codec); ok {
+			b, err = p.appendTo(b)
+		} else {
+			b, err = binary.Append(b, binary.LittleEndian, part)
+		}
+		if err != nil {
 			return b[:from], fmt.Errorf("store the learned state of %s: %w", s.Method, err)
 		}
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b[from:])), nil
+}
+
+// codec is a part that has no fixed size.
+type codec interface {
+	appendTo(b []byte) ([]byte, error)
+	// loadFrom reads what appendTo wrote, into memory that nothing else holds, and
+	// checks that it can be; rest is what follows.
+	loadFrom(data []byte) (rest []byte, ok bool)
 }
 
 // A Part of a State may say whether what was loaded into it can be: bytes may
@@ -52,16 +66,27 @@ func (s State) Load(data []byte) error {
 	}
 	data = data[8:n]
 	for _, part := range s.Parts {
-		read, err := binary.Decode(data, binary.LittleEndian, part)
-		if p, ok := part.(Part); err != nil || !finite(reflect.ValueOf(part).Elem()) || ok && !p.Sound() {
+		rest, ok := load(data, part)
+		if !ok {
 			return fmt.Errorf("load the learned state of %s: %w", s.Method, ErrForeignState)
 		}
-		data = data[read:]
+		data = rest
 	}
 	if len(data) != 0 {
 		return fmt.Errorf("load the learned state of %s: %w", s.Method, ErrForeignState)
 	}
 	return nil
+}
+
+func load(data []byte, part any) (rest []byte, ok bool) {
+	if p, ok := part.(codec); ok {
+		return p.loadFrom(data)
+	}
+	read, err := binary.Decode(data, binary.LittleEndian, part)
+	if p, ok := part.(Part); err != nil || !finite(reflect.ValueOf(part).Elem()) || ok && !p.Sound() {
+		return nil, false
+	}
+	return data[read:], true
 }
 
 func (s State) fingerprint() uint64 {

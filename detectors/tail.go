@@ -1,15 +1,17 @@
 package detectors
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // tail is the peaks of a statistic's excursions, counted by size.
 type tail struct {
-	Peaks float64       // how many are remembered
-	Bins  [bins]float32 // by size: 16 bins an octave
+	peaks float64         // how many are remembered
+	sizes Counts[float32] // 16 bins an octave
 }
 
 const (
-	bins      = 256
 	lowest    = 1. / 16 // lower edge of the first bin
 	shift     = 48      // a float's bits above these are its exponent and four more: 16 bins an octave
 	mostPeaks = 1 << 22 // a float32 still counts by one
@@ -20,16 +22,14 @@ const (
 // add counts a peak.
 func (p *tail) add(peak, weight float64) {
 	i := int(math.Float64bits(peak)>>shift) - int(math.Float64bits(lowest)>>shift)
-	p.Bins[min(max(i, 0), bins-1)] += float32(weight)
-	p.Peaks += weight
+	p.sizes.Add(min(max(i, 0), bins-1), float32(weight))
+	p.peaks += weight
 }
 
 // keep forgets all but a part of every count.
 func (p *tail) keep(part float64) {
-	for i := range p.Bins {
-		p.Bins[i] = float32(float64(p.Bins[i]) * part)
-	}
-	p.Peaks *= part
+	p.sizes.Scale(part)
+	p.peaks *= part
 }
 
 // limit is what the statistic passes once in so many rows, when it has been
@@ -38,14 +38,15 @@ func (p *tail) keep(part float64) {
 // in the few largest alone. What came back four times is always inside.
 func (p *tail) limit(watched, rows float64) (limit float64) {
 	// One standard error of what so many peaks can show.
-	wider := 1 + 1/math.Sqrt(max(p.Peaks, 1))
+	wider := 1 + 1/math.Sqrt(max(p.peaks, 1))
 	var count, sum float64
-	for i, next := bins-1, float64(fewest); i >= 0 && next <= tailOf; i-- {
-		n := float64(p.Bins[i])
+	first, sizes := p.sizes.Bins()
+	for i, next := len(sizes)-1, float64(fewest); i >= 0 && next <= tailOf; i-- {
+		n := float64(sizes[i])
 		if n == 0 {
 			continue
 		}
-		low, high := edge(i), edge(i+1)
+		low, high := edge(first+i), edge(first+i+1)
 		count += n
 		sum += float64(n * (low + high) / 2)
 		if count < next {
@@ -63,4 +64,19 @@ func (p *tail) limit(watched, rows float64) (limit float64) {
 // edge is the lower edge of a bin.
 func edge(i int) float64 {
 	return math.Float64frombits((uint64(i) + math.Float64bits(lowest)>>shift) << shift)
+}
+
+func (p *tail) appendTo(b []byte) ([]byte, error) {
+	return p.sizes.appendTo(binary.LittleEndian.AppendUint64(b, math.Float64bits(p.peaks)))
+}
+
+func (p *tail) loadFrom(data []byte) (rest []byte, ok bool) {
+	if len(data) < 8 {
+		return nil, false
+	}
+	p.peaks = math.Float64frombits(binary.LittleEndian.Uint64(data))
+	if rest, ok = p.sizes.loadFrom(data[8:]); !ok || !Within(0, countable, p.peaks) {
+		return nil, false
+	}
+	return rest, true
 }

@@ -3,6 +3,7 @@ package sensors_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -185,4 +186,16 @@ func TestSweepWhileOthersRegister(t *testing.T) {
 	<-done
 	q.Close()
 	<-over
+}
+
+// What is carried on may be more than an int of a 32-bit gateway holds.
+func TestCountersCarryOn(t *testing.T) {
+	var was, is sensors.Counters
+	for range 3 {
+		was.Refuse(sensors.BadQuality, math.MaxInt32)
+	}
+	is.CarryOn(&was)
+	if got, want := is.Refused(sensors.BadQuality), uint64(3*math.MaxInt32); got != want {
+		t.Errorf("refused %d, carried on %d", want, got)
+	}
 }

@@ -64,19 +64,25 @@ type Settings struct {
 	Clear   time.Duration // cleared after this long without a finding
 }
 
-// Alarm is the life of one alarm, over and over. The zero Alarm is at rest.
+// Alarm is the life of one alarm, over and over. The zero Alarm is at rest, as
+// nearly all are: then it is small.
 type Alarm struct {
-	id         uint64 // sequence of the record that raised it; 0 at rest
-	epoch      uint64 // of that sequence: the buffer may have had to take another since
-	device     string // that raised it: the gateway may have been renamed since
-	severity   detectors.Severity
-	since      moment
-	told       int64 // time of its newest event
-	quiet      int64 // since when nothing was found; 0 while something is
-	cleared    int64 // when it was last cleared
-	had        detectors.Severity
-	suppressed uint32 // findings held back since the last event
-	last       Finding
+	*raised                       // nil at rest
+	cleared    int64              // when it was last cleared
+	suppressed uint32             // findings held back since the last event
+	had        detectors.Severity // when it was last cleared
+}
+
+// raised is what is known of an active alarm.
+type raised struct {
+	id       uint64 // sequence of the record that raised it
+	epoch    uint64 // of that sequence: the buffer may have had to take another since
+	device   string // that raised it: the gateway may have been renamed since
+	severity detectors.Severity
+	since    moment
+	told     int64 // time of its newest event
+	quiet    int64 // since when nothing was found; 0 while something is
+	last     Finding
 }
 
 // moment is when something happened, nanoseconds since 1970 UTC.
@@ -98,11 +104,16 @@ func (m moment) wall(now clock.Reading) int64 {
 }
 
 // Active reports whether the alarm is raised and not yet cleared.
-func (a *Alarm) Active() bool { return a.id != 0 }
+func (a *Alarm) Active() bool { return a.raised != nil }
 
-// Last is the newest finding of an active alarm. After a restart it has value,
-// time, traits, reason and what was expected.
-func (a *Alarm) Last() Finding { return a.last }
+// Last is the newest finding of an active alarm, the zero Finding at rest. After a
+// restart it has value, time, traits, reason and what was expected.
+func (a *Alarm) Last() (f Finding) {
+	if a.Active() {
+		f = a.last
+	}
+	return f
+}
 
 // Emit takes an event's record and the alarm state to be committed with it. It
 // may block: that is the street's back-pressure.
@@ -189,7 +200,7 @@ func (b *Bell) begin(c *Channel, class Class, a *Alarm, f Finding) {
 		a.suppressed++
 		return
 	}
-	a.device, a.id, a.epoch, a.severity, a.since, a.quiet, a.last = b.origin.Device, b.next, b.epoch, s, f.moment(), 0, f
+	a.raised = &raised{id: b.next, epoch: b.epoch, device: b.origin.Device, severity: s, since: f.moment(), last: f}
 	b.tell(c, class, a, f, uplink.Raised)
 }
 

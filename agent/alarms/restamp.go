@@ -53,9 +53,9 @@ type span struct{ from, to int }
 
 func (p span) of(b []byte) string { return string(b[p.from:p.to]) }
 
-// find finds them in a body that appendBody wrote, in its order. A quote inside a JSON string
-// has a backslash before it, so that a key with its quotes and the comma before
-// them stands nowhere but where it is one.
+// find finds them in a body that appendBody wrote, in its order. A quote inside a
+// JSON string has a backslash before it, so that a key with its quotes and the
+// comma before them stands nowhere but where it is one.
 func find(body []byte) (p stamps, ok bool) {
 	from := 0
 	for _, part := range []struct {

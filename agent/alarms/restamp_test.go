@@ -171,7 +171,7 @@ func TestRestampKeepsAnEarlierBeginning(t *testing.T) {
 		g := newGateway()
 		g.set(was, false)
 		began := today.Add(-24 * time.Hour)
-		g.alarm = Alarm{id: 1, epoch: 1, severity: detectors.High, since: moment{began.UnixNano(), true}, told: began.UnixNano()}
+		g.alarm = Alarm{raised: &raised{id: 1, epoch: 1, severity: detectors.High, since: moment{began.UnixNano(), true}, told: began.UnixNano()}}
 		g.find(false, 0.9)
 		g.pass(time.Minute)
 		g.set(today, true)
@@ -190,7 +190,7 @@ func FuzzRestamp(f *testing.F) {
 	f.Fuzz(func(t *testing.T, channel, unit, site string, at, since int64, value float64) {
 		g := newGateway()
 		g.origin.Site, g.channel.Channel, g.channel.Machine = site, sensors.Channel{Name: channel, Unit: unit}, unit
-		g.alarm = Alarm{id: 1, severity: detectors.High, since: moment{since, true}, told: at}
+		g.alarm = Alarm{raised: &raised{id: 1, severity: detectors.High, since: moment{since, true}, told: at}}
 		g.Find(&g.channel, Process, &g.alarm, Finding{Time: at, Value: value, Verdict: detectors.Verdict{Score: 0.9}})
 		g.Find(&g.channel, Process, &g.alarm, Finding{Time: at, Value: value, Verdict: detectors.Verdict{Score: 0.1}})
 		g.set(today, true)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"tocsin/agent/clock"
@@ -26,6 +27,7 @@ func stateKey(channel string, c Class) string { return classNames[c] + "/" + cha
 // are wall times: the next process has another steady clock.
 func (a *Alarm) appendState(to []byte, now clock.Reading) []byte {
 	told := moment{a.told, a.last.Own}
+	to = slices.Grow(to, stateSize+len(a.last.Traits.Name)+1+len(a.device))
 	to = append(to, stateVersion, byte(a.severity), byte(a.last.Traits.Status), byte(a.last.Verdict.Reason))
 	for _, n := range [...]uint64{a.id, uint64(a.since.wall(now)), uint64(told.wall(now)), math.Float64bits(a.last.Value),
 		math.Float64bits(a.last.Verdict.Low), math.Float64bits(a.last.Verdict.High), a.epoch} {
@@ -40,16 +42,16 @@ func (a *Alarm) parseState(b []byte) error {
 		return fmt.Errorf("%d bytes of version %d, want version %d", len(b), first(b), stateVersion)
 	}
 	n := func(i int) uint64 { return binary.LittleEndian.Uint64(b[4+8*i:]) }
-	*a = Alarm{id: n(0), severity: detectors.Severity(b[1]), since: moment{int64(n(1)), true}, told: int64(n(2)), epoch: n(6)}
-	if a.severity > detectors.Critical || b[2] > byte(detectors.MaintenanceRequired) || b[3] > byte(detectors.NothingArrives) || a.id == 0 {
-		*a = Alarm{}
+	r := &raised{id: n(0), severity: detectors.Severity(b[1]), since: moment{int64(n(1)), true}, told: int64(n(2)), epoch: n(6)}
+	if r.severity > detectors.Critical || b[2] > byte(detectors.MaintenanceRequired) || b[3] > byte(detectors.NothingArrives) || r.id == 0 {
 		return fmt.Errorf("severity %d, status %d, reason %d: out of bounds", b[1], b[2], b[3])
 	}
 	name, device, _ := strings.Cut(string(b[stateSize:]), "\x00")
-	a.device = device
-	a.last = Finding{Value: math.Float64frombits(n(3)), Time: a.told, Own: true, Traits: detectors.Traits{
-		Name: name, Severity: a.severity, Status: detectors.NE107(b[2])}}
-	a.last.Verdict = detectors.Verdict{Low: math.Float64frombits(n(4)), High: math.Float64frombits(n(5)), Reason: detectors.Reason(b[3])}
+	r.device = device
+	r.last = Finding{Value: math.Float64frombits(n(3)), Time: r.told, Own: true, Traits: detectors.Traits{
+		Name: name, Severity: r.severity, Status: detectors.NE107(b[2])}}
+	r.last.Verdict = detectors.Verdict{Low: math.Float64frombits(n(4)), High: math.Float64frombits(n(5)), Reason: detectors.Reason(b[3])}
+	*a = Alarm{raised: r}
 	return nil
 }
 

@@ -54,6 +54,7 @@ func newAgent(life context.Context, cfg *config.Config, once bool, log *slog.Log
 	}
 	a.works.Store(w)
 	a.health = a.newMonitor()
+	a.reloads <- struct{}{} // until run has opened the doors
 	return a, nil
 }
 
@@ -63,7 +64,6 @@ func (a *agent) now() *works { return a.works.Load() }
 // run keeps a street running until the agent is told to stop or, with --once,
 // all is read. hangups ask for a reload.
 func (a *agent) run(hangups <-chan os.Signal) {
-	a.reloads <- struct{}{}
 	var err error
 	if a.doors, err = a.open(a.now().config); err != nil {
 		a.log.Warn("status commands cannot ask this agent", "error", err)
@@ -174,6 +174,9 @@ const refusedText = "the new configuration is refused, nothing has changed"
 func (a *agent) refuse(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err == nil && a.refused.Refused != "" {
+		a.log.Info("the configuration is right again")
+	}
 	if a.refused = (refusal{}); err != nil {
 		a.refused = refusal{err.Error(), time.Now()}
 		var all config.Errors

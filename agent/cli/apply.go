@@ -115,7 +115,7 @@ func (a *agent) replace(next *config.Config, why string) ([]string, error) {
 	if err := <-r.done; err != nil {
 		return nil, fmt.Errorf("%s: %w; the configuration before runs again", why, err)
 	}
-	return []string{why + ": the whole street restarted"}, nil
+	return []string{why + ": everything restarted"}, nil
 }
 
 // changeOf is what the street has to do. fresh are all sources that the next

@@ -111,7 +111,8 @@ func (a *agent) newJudge(w *works, queue *sensors.Queue, emit alarms.Emit) (*pip
 	if err != nil {
 		return nil, fmt.Errorf("read which alarms are active: %w", err)
 	}
-	origin := alarms.Origin{Device: cfg.Site.Device, Site: sitePath(cfg), Source: sourcePath(cfg), Version: versionText(), Boot: spool.BootID(), Clock: a.clock}
+	origin := origin(cfg)
+	origin.Boot, origin.Clock = spool.BootID(), a.clock
 	return &pipeline.Judge{
 		Queue: queue, Memory: w.memory, Log: a.log, Clock: a.clock, Fixed: fixed(cfg), Feed: a.newFeed(cfg),
 		Bell:     alarms.NewBell(alarmSettings(cfg), origin, w.spool.Epoch(), w.spool.NextSeq(), emit),

@@ -19,7 +19,7 @@ import (
 func check(c *call) error {
 	file := c.configFlag()
 	live := c.flags.Bool("live", false, "try every source, every broker and the disk, and measure the rates; nothing is written to Kafka")
-	span := c.flags.Duration("for", 10*time.Second, "--live: how `long` to listen for readings")
+	span := c.flags.Duration("for", 10*time.Second, "--live: how long to listen for readings")
 	if _, err := c.parse(0); err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@ package cli
 import (
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 	"time"
 
 	"tocsin/agent/alarms"
@@ -19,19 +19,20 @@ import (
 const (
 	cpuPerReading = 4.3e-6 // s of an x86 core, MQTT message to verdict: README, "What it costs"
 	baseMemory    = 8e6    // bytes of the agent without channels
-	channelMemory = 14e3   // bytes a channel, with what the garbage collector lets lie
+	channelMemory = 11e3   // bytes a channel, with what the garbage collector lets lie
 	sampleBytes   = 24     // of one reading in the queue
-	channelState  = 16.5e3 // bytes written for a channel when what was learned is saved
+	channelState  = 4.2e3  // bytes written for a channel when what was learned is saved
 	savesADay     = 24     // agent/pipeline: once an hour
 	commitFlash   = 24e3   // bytes at the device for one commit, whatever it holds
 
 	statusEvery  = 60   // s
 	statusRecord = 1000 // bytes, and
 	statusSource = 100  // for each source
-	feedBatch    = 600  // bytes of a window in a partition, beside its rows
-	feedMost     = 6    // partitions that a window goes to; at most one a machine
-	scoreRow     = 21   // bytes of a channel in a window
+	feedBatch    = 440  // bytes of a window in a partition, beside its rows
+	partitions   = 6    // of a topic; a machine's windows go to one
+	scoreRow     = 31   // bytes of a channel in a window
 	sampleRow    = 30
+	feedChannel  = 416 // bytes of memory for a channel in scores or samples
 
 	day = 86400.0 // s
 )
@@ -56,16 +57,16 @@ func (c costs) print(p *printer) {
 // costs estimates what the site costs the gateway and the network.
 func (s *site) costs() costs {
 	all := costs{s.cpu(), s.memory(), s.events(), s.status()}
-	if u := s.cfg.Uplink.Scores; u != nil {
-		all = append(all, s.feed("scores to Kafka", u.Channels, u.Every, scoreRow))
-	}
-	if u := s.cfg.Uplink.Samples; u != nil {
-		all = append(all, s.feed("readings to Kafka", u.Channels, u.Every, sampleRow))
+	later := fmt.Sprintf("and %s/day of flash", volume(channelState*savesADay))
+	for _, f := range s.wanted() {
+		all = append(all, s.feed(f))
+		if f.more {
+			later += fmt.Sprintf(", %s/day of %s to Kafka", volume(f.row*f.perDay()), f.what)
+		}
 	}
 	all = append(all, s.flash())
 	if _, more := s.channels(); more {
-		all = append(all, cost{"a channel found later", "+" + volume(channelMemory) + " memory", "",
-			fmt.Sprintf("and %s/day of flash", volume(channelState*savesADay))})
+		all = append(all, cost{"a channel found later", "+" + volume(s.perChannel()) + " memory", "", later})
 	}
 	return all
 }
@@ -80,9 +81,17 @@ func (s *site) cpu() cost {
 
 func (s *site) memory() cost {
 	n, _ := s.channels()
-	idle := baseMemory + float64(n)*channelMemory
+	idle := baseMemory + float64(n)*s.perChannel()
 	return cost{"memory", volume(idle), volume(idle + float64(s.cfg.Agent.Buffer*sampleBytes)),
-		fmt.Sprintf("%s and %s a channel; at worst the queue is full", volume(baseMemory), volume(channelMemory))}
+		fmt.Sprintf("%s and %s a channel; at worst the queue is full", volume(baseMemory), volume(s.perChannel()))}
+}
+
+// perChannel is bytes of memory.
+func (s *site) perChannel() float64 {
+	if s.cfg.Uplink == (config.Uplink{}) {
+		return channelMemory
+	}
+	return channelMemory + feedChannel
 }
 
 // events is about alarms that nobody can foresee: what is promised of false ones,
@@ -111,14 +120,17 @@ func (s *site) status() cost {
 	return cost{"status to Kafka", perDay(size * day / statusEvery), "", "about " + volume(size) + " each minute"}
 }
 
-func (s *site) feed(what string, names []string, every config.Duration, row float64) cost {
-	channels, machines := s.chosen(names)
-	size := feedBatch*float64(min(machines, feedMost)) + row*float64(channels)
-	because := fmt.Sprintf("%s, %s every %s", plural(channels, "channel"), volume(size), every)
+func (s *site) feed(f wanted) cost {
+	size := feedBatch*f.partitions() + f.row*float64(f.channels)
+	because := fmt.Sprintf("%s, %s every %s", f, volume(size), config.Duration(f.every))
 	if codec := s.cfg.Kafka.Codec; codec != "zstd" {
 		because += " with zstd; more with codec = " + quote(codec)
 	}
-	return cost{what, perDay(size * day / time.Duration(every).Seconds()), "", because}
+	usual := perDay(size * f.perDay())
+	if f.channels == 0 && f.more {
+		usual, because = "?", fmt.Sprintf("%s every %s for a channel, %s for a machine", volume(f.row), config.Duration(f.every), volume(feedBatch))
+	}
+	return cost{f.what + " to Kafka", usual, "", because}
 }
 
 func (s *site) flash() cost {
@@ -131,40 +143,79 @@ func (s *site) flash() cost {
 
 func perDay(bytes float64) string { return volume(bytes) + "/day" }
 
-// learned is how many channels have detectors that learn.
+// learned is how many of the known channels have detectors that learn.
 func (s *site) learned() (n int) {
-	for _, g := range s.judged {
-		for _, name := range []string{"ewma", "robust_z", "cusum", "rate"} {
-			if strings.Contains(g.detectors, name) {
-				n += len(g.channels)
-				break
+	for _, f := range s.feeds {
+		for _, c := range f.channels {
+			if chosen := planOf(s.cfg, c).chosen; slices.ContainsFunc([]string{"ewma", "robust_z", "cusum", "rate"}, chosen.Has) {
+				n++
 			}
 		}
 	}
 	return n
 }
 
-// chosen is how many of the known channels a list of names asks for, and of how
-// many machines they are.
-func (s *site) chosen(names []string) (channels, machines int) {
-	wanted, of := config.Wanted(names), map[string]bool{}
-	for _, f := range s.feeds {
-		for _, c := range f.channels {
-			if wanted == nil || wanted(c.Name) {
-				channels++
-				of[config.MachineOf(c.Name)] = true
+// wanted is what [uplink] asks for beside the events.
+type wanted struct {
+	what, topic        string
+	every              time.Duration
+	row                float64 // bytes of a channel in a window
+	channels, machines int     // that are known
+	more               bool    // others may be found
+}
+
+func (s *site) wanted() (all []wanted) {
+	add := func(what, topic string, every config.Duration, row float64, names []string) {
+		w := wanted{what: what, topic: topic, every: time.Duration(every), row: row}
+		asked, of := config.Wanted(names), map[string]bool{}
+		for _, f := range s.feeds {
+			for _, c := range f.channels {
+				if asked == nil || asked(c.Name) {
+					w.channels++
+					of[config.MachineOf(c.Name)] = true
+				}
+			}
+			for _, template := range f.found {
+				w.more = w.more || !f.heard && config.MayWant(names, template)
 			}
 		}
+		w.machines = len(of)
+		all = append(all, w)
 	}
-	return channels, len(of)
+	if u := s.cfg.Uplink.Scores; u != nil {
+		add("scores", u.Topic, u.Every, scoreRow, u.Channels)
+	}
+	if u := s.cfg.Uplink.Samples; u != nil {
+		add("readings", u.Topic, u.Every, sampleRow, u.Channels)
+	}
+	return all
+}
+
+// String is which channels are wanted.
+func (w wanted) String() string {
+	switch {
+	case !w.more:
+		return plural(w.channels, "channel")
+	case w.channels == 0:
+		return "channels as found"
+	}
+	return plural(w.channels, "channel") + " and as found"
+}
+
+// perDay is how many windows there are.
+func (w wanted) perDay() float64 { return day / w.every.Seconds() }
+
+// partitions is how many of them a window of so many machines goes to, on average.
+func (w wanted) partitions() float64 {
+	return partitions * (1 - math.Pow(1-1.0/partitions, float64(w.machines)))
 }
 
 // eventBytes is the size of an event as this site would send it, with its
 // headers, before compression.
 func (s *site) eventBytes() float64 {
 	c := sensors.Channel{Name: "machine.quantity"}
-	if len(s.judged) > 0 {
-		c = s.judged[0].channels[0]
+	if i := slices.IndexFunc(s.feeds, func(f feed) bool { return len(f.channels) > 0 }); i >= 0 {
+		c = s.feeds[i].channels[0]
 	}
 	channel := describe(s.cfg, c)
 	size := 0

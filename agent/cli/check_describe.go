@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"tocsin/agent/config"
-	"tocsin/sensors"
 )
 
 // describe says in words what will be read, judged, kept and sent: one line for
@@ -25,28 +24,16 @@ func (s *site) describe(p *printer) {
 	t.end()
 	p.line("")
 	for _, g := range s.judged {
-		p.line("judge     %s", plural(len(g.channels), "channel")+": "+fewChannels(g.channels))
+		p.line("judge     %s", plural(len(g.channels), "channel")+": "+few(g.channels))
 		p.line("          by %s", orNothing(g.detectors))
 	}
 	p.line("learn     %s of a channel before its learned detectors may alarm; false alarms of a channel: at most %s", plural(cfg.Detect.Learn, "reading"), cfg.Detect.FalseAlarms)
 	p.line("keep      up to %s of events in %s, written every %s, critical ones at once", cfg.Spool.MaxSize, cfg.Spool.Dir, cfg.Spool.Commit)
 	p.line("send      to %s, %s", strings.Join(cfg.Kafka.Brokers, ", "), security(cfg))
 	p.line("          events to %s, status to %s each minute", cfg.Kafka.Events, cfg.Kafka.Status)
-	if u := cfg.Uplink.Scores; u != nil {
-		p.line("          scores of %s to %s every %s", s.some(u.Channels), u.Topic, u.Every)
+	for _, w := range s.wanted() {
+		p.line("          %s of %s to %s, one row each every %s", w.what, w, w.topic, config.Duration(w.every))
 	}
-	if u := cfg.Uplink.Samples; u != nil {
-		p.line("          readings of %s to %s, one line for every %s", s.some(u.Channels), u.Topic, u.Every)
-	}
-}
-
-// some says how many channels a list of names asks for.
-func (s *site) some(names []string) string {
-	if _, more := s.channels(); len(names) == 0 && more {
-		return "every channel"
-	}
-	n, _ := s.chosen(names)
-	return plural(n, "channel")
 }
 
 // count is how many channels a source has: those known, and what it will find.
@@ -73,23 +60,11 @@ func (f *feed) speed() string {
 	return number(f.rate)
 }
 
-// fewChannels names the first of many, with their units.
-func fewChannels(channels []sensors.Channel) string {
+// few names the first of many.
+func few(names []string) string {
 	const most = 6
-	names := make([]string, 0, most+1)
-	for i, c := range channels {
-		if i == most {
-			names = append(names, "…")
-			break
-		}
-		switch {
-		case strings.Contains(c.Name, "{") || strings.Contains(c.Name, " "):
-			names = append(names, c.Name+" as found")
-		case c.Unit == "":
-			names = append(names, c.Name)
-		default:
-			names = append(names, c.Name+" "+c.Unit)
-		}
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + ", …"
 	}
 	return strings.Join(names, ", ")
 }

@@ -28,6 +28,7 @@ type feed struct {
 	from     string // broker, file or model
 	channels []sensors.Channel
 	found    []string // names of those that it finds only when it reads
+	heard    bool     // it was listened to, and channels has those found then
 
 	rate    float64 // readings a second, of all channels whose rate is known
 	unknown int     // how many channels' rate is not; found ones count once a row
@@ -38,7 +39,7 @@ type feed struct {
 // group is channels that the same detectors judge.
 type group struct {
 	detectors string
-	channels  []sensors.Channel
+	channels  []string // names with their units, or when they are judged
 }
 
 // survey looks at what the configuration names on this machine, and at nothing
@@ -129,9 +130,9 @@ func beside(cfg *config.Config, file string) string {
 // later are judged by what holds for them now.
 func (s *site) group() {
 	at := map[string]int{}
-	add := func(c sensors.Channel) {
+	add := func(name, shown string) {
 		var methods []string
-		for _, d := range watch(s.cfg, c).Detectors {
+		for _, d := range watch(s.cfg, sensors.Channel{Name: name}).Detectors {
 			methods = append(methods, d.Traits().Name)
 		}
 		by := strings.Join(methods, ", ")
@@ -141,18 +142,30 @@ func (s *site) group() {
 			at[by] = i
 			s.judged = append(s.judged, group{detectors: by})
 		}
-		s.judged[i].channels = append(s.judged[i].channels, c)
+		s.judged[i].channels = append(s.judged[i].channels, shown)
 	}
 	seen := map[string]bool{} // two sources may fill one channel
 	for _, f := range s.feeds {
 		for _, c := range f.channels {
 			if !seen[c.Name] {
 				seen[c.Name] = true
-				add(c)
+				add(c.Name, strings.TrimSpace(c.Name+" "+c.Unit))
 			}
 		}
 		for _, name := range f.found {
-			add(sensors.Channel{Name: name})
+			add(name, name+" as found")
+		}
+	}
+	own := map[string]bool{} // settings for channels that may be found
+	for name := range s.cfg.Channel {
+		own[name] = true
+	}
+	for name := range s.cfg.Limit {
+		own[name] = true
+	}
+	for _, name := range sortedKeys(own) {
+		if !seen[name] {
+			add(name, name+" if found")
 		}
 	}
 }
@@ -161,7 +174,7 @@ func (s *site) group() {
 func (s *site) channels() (known int, more bool) {
 	for _, f := range s.feeds {
 		known += len(f.channels)
-		more = more || len(f.found) > 0
+		more = more || len(f.found) > 0 && !f.heard
 	}
 	return known, more
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"tocsin/agent/config"
 )
@@ -92,8 +93,7 @@ func Main(args []string, std IO) int {
 			return cmd.main(args[1:], std)
 		}
 	}
-	fmt.Fprintf(std.Err, "tocsin: there is no command %q%s\n\n", name, suggest(name))
-	help(std.Err)
+	fmt.Fprintf(std.Err, "tocsin: there is no command %q%s\ntocsin help lists the commands\n", name, suggest(name))
 	return exitUsage
 }
 
@@ -127,8 +127,12 @@ func (c *call) help(to io.Writer, cmd command) {
 	fmt.Fprintf(to, "usage: tocsin %s %s\n  %s\n", cmd.name, cmd.args, cmd.does)
 	c.flags.VisitAll(func(f *flag.Flag) {
 		value, does := flag.UnquoteUsage(f)
-		if f.DefValue != "" && f.DefValue != "0" && f.DefValue != "false" {
-			does += " (default " + f.DefValue + ")"
+		otherwise := f.DefValue
+		if d, ok := f.Value.(flag.Getter).Get().(time.Duration); ok {
+			otherwise = config.Duration(d).String()
+		}
+		if otherwise != "" && otherwise != "0" && otherwise != "false" {
+			does += " (default " + otherwise + ")"
 		}
 		fmt.Fprintf(to, "  %s\n        %s\n", strings.TrimSpace("--"+f.Name+" "+value), does)
 	})
@@ -153,7 +157,7 @@ func (c *call) parse(most int) ([]string, error) {
 		}
 		words, rest = append(words, rest[0]), rest[1:]
 	}
-	if len(words) > most && c.isSite(words[len(words)-1]) {
+	if len(words) > most && c.isSite(words[len(words)-1], most) {
 		if err := c.flags.Set("config", words[len(words)-1]); err != nil {
 			return nil, err
 		}
@@ -177,7 +181,7 @@ func help(to io.Writer) {
 	}
 	fmt.Fprint(to, `
 tocsin help COMMAND lists a command's options.
---config is /etc/tocsin/tocsin.toml where it is left out.
+--config is /etc/tocsin/tocsin.toml where it is left out; FILE may be given without --config.
 exit status: 0 done, 1 it failed, 2 wrong usage, 78 wrong configuration
 first steps: tocsin example pump-house >site.toml, tocsin check --live site.toml, tocsin run site.toml
 `)

@@ -69,6 +69,9 @@ func opened(address string, listen func(string) (net.Listener, error), answer ht
 		return nil, err
 	}
 	d := &door{web.Server(answer, log), make(chan struct{})}
+	if l.Addr().Network() == "tcp" {
+		log.Info("metrics are served", "at", "http://"+l.Addr().String()+"/metrics")
+	}
 	go func() {
 		defer close(d.closed)
 		_ = d.server.Serve(l) // ends when the door is closed

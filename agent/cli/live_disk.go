@@ -21,7 +21,7 @@ func (s *site) tryDisk(context.Context) []answer {
 	at, made := nearestFolder(dir)
 	took, err := syncTime(at)
 	if err != nil {
-		a := failure(what, 0, err)
+		a := answer{mark: wrong, what: what, said: "nothing can be written in " + at + ": " + err.Error(), cure: "set [spool] dir to a folder on a disk that takes files"}
 		if errors.Is(err, fs.ErrPermission) {
 			a.cure = "let the user that runs tocsin write there, or run this check as that user: sudo -u tocsin tocsin check --live …"
 		}
@@ -54,28 +54,39 @@ func nearestFolder(dir string) (at string, itself bool) {
 }
 
 // syncTime is the median of five small writes that are on the disk when they
-// return.
+// return. The error does not name the file, which is nobody's.
 func syncTime(dir string) (time.Duration, error) {
-	f, err := os.CreateTemp(dir, ".tocsin-check-")
+	took, err := syncTimes(dir)
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		err = named.Err
+	}
 	if err != nil {
 		return 0, err
 	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}
+
+func syncTimes(dir string) (took []time.Duration, err error) {
+	f, err := os.CreateTemp(dir, ".tocsin-check-")
+	if err != nil {
+		return nil, err
+	}
 	defer os.Remove(f.Name()) // nothing depends on it
 	defer f.Close()
-	var took []time.Duration
 	page := make([]byte, 4096)
 	for i := range 5 {
 		began := time.Now()
 		if _, err := f.WriteAt(page, int64(i*len(page))); err != nil {
-			return 0, err
+			return nil, err
 		}
 		if err := f.Sync(); err != nil {
-			return 0, err
+			return nil, err
 		}
 		took = append(took, time.Since(began))
 	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
+	return took, nil
 }
 
 // freeBytes is what this user may still write.

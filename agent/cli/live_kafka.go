@@ -91,8 +91,13 @@ func tryTopics(ctx context.Context, cfg *config.Config, brokers int) (all []answ
 		found, err := sink.CheckTopics(ctx, t)
 		took := time.Since(began)
 		switch {
-		case errors.Is(err, uplink.ErrMissing) && t.Name != cfg.Kafka.Events:
-			all = append(all, answer{mark: odd, what: what, took: took, said: "there is no such topic: events are sent all the same", cure: "create it with: tocsin topics create"})
+		case errors.Is(err, uplink.ErrMissing):
+			a := answer{mark: odd, what: what, took: took, said: "there is no such topic: events are sent all the same", cure: "create it with: tocsin topics create " + cfg.Path}
+			if t.Name == cfg.Kafka.Events {
+				a.mark, a.said = wrong, "there is no such topic: events would stay in the buffer"
+				a.cure += " (or correct [kafka] events)"
+			}
+			all = append(all, a)
 		case err != nil:
 			all = append(all, failure(what, took, err))
 		case len(found) == 0:

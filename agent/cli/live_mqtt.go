@@ -156,6 +156,7 @@ func places(template string) string {
 // measured puts what was heard in the place of what was not known.
 func (f *feed) measured(e *ear, span time.Duration) {
 	f.rate, f.unknown, f.basis = float64(e.readings)/span.Seconds(), 0, "measured in "+config.Duration(span).String()
+	f.heard = e.readings > 0
 	known := map[string]bool{}
 	for _, c := range f.channels {
 		known[c.Name] = true

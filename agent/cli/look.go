@@ -71,8 +71,10 @@ func (a *agent) look() health.Status {
 	}
 	for _, src := range street.All() {
 		counters, fares := &src.Writer.Counters, src.Status()
+		// In this order: what was judged or refused has been read.
+		refused, judged, read := counters.ByReason(), counters.Judged.Load(), counters.Read.Load()
 		one := health.Source{State: fares.State, Since: fares.Since, Error: fares.Error, Runs: fares.Runs,
-			Read: counters.Read.Load(), Judged: counters.Judged.Load(), Refused: counters.ByReason()}
+			Read: read, Judged: judged, Refused: refused}
 		if latest := counters.Latest.Load(); latest > 0 {
 			age := max(0, time.Duration(now-latest).Seconds())
 			one.Latest = &age

@@ -10,8 +10,9 @@ import (
 
 // printer writes lines until one fails, and keeps that error.
 type printer struct {
-	to  io.Writer
-	err error
+	to    io.Writer
+	width int // of a paragraph; 0: columns
+	err   error
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -20,19 +21,20 @@ func (p *printer) line(format string, args ...any) {
 	}
 }
 
-// columns is how wide a paragraph is: a terminal of a gateway has no more.
-const columns = 80
-
 // para writes words below a heading of at most ten letters, or of none, broken
 // into lines.
 func (p *printer) para(heading, words string) {
 	const indent = 11
+	width := p.width
+	if width == 0 {
+		width = columns
+	}
 	line := fmt.Sprintf("%-*s", indent, heading)
 	indented := len(words) - len(strings.TrimLeft(words, " -")) // of a list
 	line += words[:indented]
 	empty := true
 	for _, word := range strings.Fields(words[indented:]) {
-		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
+		if !empty && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			p.line("%s", line)
 			line, empty = strings.Repeat(" ", indent+indented), true
 		}

@@ -300,7 +300,7 @@ func TestRebuildKeepsWhatItCan(t *testing.T) {
 	s.until("the file is read", func() bool { return ended() && s.a.now().spool.Stats().Appended == 1 })
 	before := s.a.now()
 	report := s.reload(replay + "[site]\nline = \"line1\"\n[agent]\nsocket = \"@/t\"\nbuffer = 2048\nwatch = false\n")
-	if !strings.HasPrefix(report, "[site], [agent] buffer: the whole street restarted\n[agent] socket: ") {
+	if !strings.HasPrefix(report, "[site], [agent] buffer: everything restarted\n[agent] socket: ") {
 		t.Errorf("%q", report)
 	}
 	now := s.a.now()
@@ -353,9 +353,35 @@ func TestRebuildThatFails(t *testing.T) {
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if report, err := s.a.reload(t.Context()); err != nil || !strings.Contains(report, "[spool] dir: the whole street restarted") {
+	if report, err := s.a.reload(t.Context()); err != nil || !strings.Contains(report, "[spool] dir: everything restarted") {
 		t.Errorf("once it can be: %q, %v", report, err)
 	}
+}
+
+// A reload that comes before there is a street waits for it.
+func TestReloadBeforeTheStart(t *testing.T) {
+	s := newGateway(t, quiet)
+	s.stop()
+	s.write(quiet + "[alarms]\nupdate = \"5m\"\n")
+	a, err := newAgent(t.Context(), s.a.now().config, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() { _, err := a.reload(t.Context()); answered <- err }()
+	time.Sleep(50 * time.Millisecond)
+	over := make(chan struct{})
+	go func() { defer close(over); a.run(s.hangups) }()
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits for ever")
+	}
+	a.end()
+	<-over
 }
 
 // A stop wins over any reload, whenever it comes.

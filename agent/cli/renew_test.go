@@ -185,7 +185,7 @@ func TestReloadLosesNoMessage(t *testing.T) {
 	}()
 	for n := range 50 {
 		time.Sleep(10 * time.Millisecond)
-		if report := s.reload(settings(n + 1)); strings.Contains(report, "whole street") || strings.Contains(report, "mqtt") {
+		if report := s.reload(settings(n + 1)); strings.Contains(report, "everything") || strings.Contains(report, "mqtt") {
 			t.Fatal(report)
 		}
 	}

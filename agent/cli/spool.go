@@ -40,7 +40,7 @@ func spoolCommand(c *call) error {
 }
 
 func spoolStatus(c *call, cfg *config.Config, asJSON bool) error {
-	s, err := askStatus(cfg)
+	s, err := askStatus(cfg.Agent.Socket)
 	if errors.Is(err, errNobody) {
 		err = withSpool(c, cfg, func(sp *spool.Spool) error { s = atRest(sp); return nil })
 	}
@@ -119,9 +119,9 @@ func spoolDump(c *call, cfg *config.Config, _ bool) error {
 func spoolDrain(c *call, cfg *config.Config, _ bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	s, err := askStatus(cfg)
+	s, err := askStatus(cfg.Agent.Socket)
 	if err == nil {
-		return c.watchDrain(ctx, s, func() (health.Status, error) { return askStatus(cfg) })
+		return c.watchDrain(ctx, s, func() (health.Status, error) { return askStatus(cfg.Agent.Socket) })
 	}
 	if !errors.Is(err, errNobody) {
 		return err

@@ -8,15 +8,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"tocsin/agent/clock"
 	"tocsin/agent/config"
 	"tocsin/agent/health"
 	"tocsin/uplink/spool"
@@ -31,23 +29,29 @@ func status(c *call) error {
 		return err
 	}
 	cfg, err := config.Load(*file)
-	if err != nil {
-		return err
-	}
+	socket := config.Socket(*file)
 	if *watch {
-		return c.watchStatus(cfg, *asJSON)
+		return c.watchStatus(socket, *asJSON)
 	}
-	s, err := askStatus(cfg)
-	if errors.Is(err, errNobody) {
-		// What its files say is worth showing; that nobody runs is the answer.
-		err = errors.Join(err, withSpool(c, cfg, func(sp *spool.Spool) error { s = atRest(sp); return nil }))
-		if s.State == "" {
-			return err
+	s, lost := askStatus(socket)
+	switch {
+	case lost == nil:
+		var bad config.Errors
+		if errors.As(err, &bad) {
+			fmt.Fprintf(c.Err, "%s: %s (see tocsin check); below is the agent that runs, with what it took last\n", bad[0].Place(), bad[0].Message)
 		}
-	} else if err != nil {
+		return printStatus(c.Out, s, *asJSON)
+	case err != nil:
 		return err
+	case !errors.Is(lost, errNobody):
+		return lost
 	}
-	return errors.Join(printStatus(c.Out, s, *asJSON), err)
+	// What its files say is worth showing; that nobody runs is the answer.
+	lost = errors.Join(lost, withSpool(c, cfg, func(sp *spool.Spool) error { s = atRest(sp); return nil }))
+	if s.State == "" {
+		return lost
+	}
+	return errors.Join(printStatus(c.Out, s, *asJSON), lost)
 }
 
 // atRest is the status of an agent that does not run.
@@ -58,54 +62,51 @@ func atRest(sp *spool.Spool) health.Status {
 // watchStatus shows the status again and again: in place on a terminal, one
 // below the other elsewhere. The files of an agent that does not run are left
 // alone: looking into them could keep it from starting.
-func (c *call) watchStatus(cfg *config.Config, asJSON bool) error {
+func (c *call) watchStatus(socket string, asJSON bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	inPlace := isTerminal(c.Out) && !asJSON
 	for {
-		var page bytes.Buffer
-		s, err := askStatus(cfg)
-		if err == nil {
-			err = printStatus(&page, s, asJSON)
+		var at screen
+		if !asJSON {
+			at = screenOf(c.Out)
 		}
-		if err != nil {
-			fmt.Fprintf(&page, "%v\n", err)
-		}
-		if _, err := c.Out.Write(frame(page.Bytes(), inPlace)); err != nil {
+		if _, err := c.Out.Write(at.frame(statusPage(socket, asJSON, at))); err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
+			if at.rows > 0 {
+				fmt.Fprintln(c.Out)
+			}
 			return nil
 		case <-tick.C:
 		}
 	}
 }
 
-// frame is a page as it is written: on a terminal from the top left corner, each
-// line and the rest of the screen cleared of what was there (ECMA-48, CUP, EL
-// and ED), so that nothing flickers.
-func frame(page []byte, inPlace bool) []byte {
-	if !inPlace {
-		return page
+// statusPage is what a look shows: the status, or why there is none.
+func statusPage(socket string, asJSON bool, at screen) []byte {
+	var page bytes.Buffer
+	p := &printer{to: &page, width: at.width()}
+	switch s, err := askStatus(socket); {
+	case err != nil:
+		p.para("health", err.Error())
+	case asJSON:
+		_ = printStatus(&page, s, true) // a buffer takes all
+	default:
+		explainStatus(p, s)
 	}
-	page = bytes.ReplaceAll(page, []byte("\n"), []byte("\x1b[K\n"))
-	return slices.Concat([]byte("\x1b[H"), page, []byte("\x1b[J"))
+	if at.rows > 0 {
+		p.para("", time.Now().Format(time.TimeOnly)+", again every 2 s until Ctrl-C")
+	}
+	return page.Bytes()
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
-
-func askStatus(cfg *config.Config) (s health.Status, err error) {
-	body, err := ask(cfg.Agent.Socket, "/status")
+// askStatus is the status of the agent that answers on the socket.
+func askStatus(socket string) (s health.Status, err error) {
+	body, err := ask(socket, "/status")
 	if err != nil {
 		return s, err
 	}
@@ -122,27 +123,40 @@ func printStatus(to io.Writer, s health.Status, asJSON bool) error {
 		e.SetIndent("", "  ")
 		return e.Encode(s)
 	}
-	p := &printer{to: to}
+	p := &printer{to: to, width: screenOf(to).width()}
+	explainStatus(p, s)
+	return p.err
+}
+
+// explainStatus says it to a person, what to look at first on top.
+func explainStatus(p *printer, s health.Status) {
 	now := time.Now()
 	if s.State == health.Stopped {
 		printStore(p, s, now)
-		return p.err
+		return
 	}
 	printHealth(p, s, now)
+	for _, name := range sortedKeys(s.Sources) {
+		p.para("source", sourceLine(name, s.Sources[name], now))
+	}
 	if s.Kafka.Error != "" {
 		s.Kafka.Error, s.Kafka.Cure = "see above", ""
 	}
 	printStore(p, s, now)
-	for _, name := range sortedKeys(s.Sources) {
-		p.para("source", sourceLine(name, s.Sources[name], now))
-	}
-	u := s.Usage
+	printGateway(p, s, now)
+}
+
+// usageLine is what the agent takes of the gateway. What it writes in its first
+// hour, when it makes its files, is nothing to judge a day by.
+func usageLine(u health.Usage) string {
 	line := fmt.Sprintf("CPU %.1f %% of a core, memory %s, %d goroutines, %d files open", u.CPUPercent, size(float64(u.RSS)), u.Goroutines, u.Descriptors)
-	if u.MeasuredOver > 0 {
+	switch over := seconds(u.MeasuredOver); {
+	case over >= time.Hour:
 		line += fmt.Sprintf("; writes %s a day to disk", size(u.FlashPerDay))
+	case over > 0:
+		line += fmt.Sprintf("; wrote %s to disk in %s", size(u.FlashPerDay*over.Hours()/24), span(over))
 	}
-	p.para("resources", line)
-	return p.err
+	return line
 }
 
 // sourceLine is one source with its ledger.
@@ -151,7 +165,14 @@ func sourceLine(name string, src health.Source, now time.Time) string {
 	if src.Down != nil {
 		line = fmt.Sprintf("%s down for %s, tried %d times", name, span(now.Sub(*src.Down)), src.Runs)
 	}
-	line += fmt.Sprintf("; read %d = judged %d + refused %d%s", src.Read, src.Judged, src.Read-src.Judged, counts(src.Refused))
+	refused := uint64(0)
+	for _, n := range src.Refused {
+		refused += n
+	}
+	line += fmt.Sprintf("; read %d = judged %d + refused %d%s", src.Read, src.Judged, refused, counts(src.Refused))
+	if waiting := src.Read - src.Judged - refused; waiting > 0 {
+		line += fmt.Sprintf(" + waiting %d", waiting)
+	}
 	if src.Latest != nil {
 		line += fmt.Sprintf("; latest %s ago", span(seconds(*src.Latest)))
 	}
@@ -167,13 +188,27 @@ func printHealth(p *printer, s health.Status, now time.Time) {
 			p.para("", "  "+r.Cure)
 		}
 	}
-	p.para("agent", fmt.Sprintf("%s for %s, version %s, device %s, %d alarms active", agentState(s.State), span(now.Sub(s.Started)), s.Version, s.Device, s.Alarms))
+	p.para("agent", fmt.Sprintf("%s for %s, version %s, device %s", agentState(s.State), span(now.Sub(s.Started)), s.Version, s.Device))
+	p.para("judge", fmt.Sprintf("%s, %s active", plural(s.Judge.Channels, "channel"), plural(int(s.Alarms), "alarm")))
+}
+
+// printGateway says what the agent stands on.
+func printGateway(p *printer, s health.Status, now time.Time) {
 	line := fmt.Sprintf("%s, SHA-256 %.12s", s.Config.Path, s.Config.Hash)
 	if s.Config.Loaded != nil {
 		line += fmt.Sprintf(", loaded %s ago", span(now.Sub(*s.Config.Loaded)))
 	}
 	p.para("config", line)
-	p.para("clock", s.Clock.Trust)
+	p.para("clock", clockWords(s.Clock.Trust))
+	p.para("resources", usageLine(s.Usage))
+}
+
+// clockWords says what a trust means for the times in events.
+func clockWords(trust string) string {
+	if trust == clock.Unsynced.String() {
+		return trust + ": it shows a likely time, but no time server keeps it; see timedatectl"
+	}
+	return trust
 }
 
 func agentState(state string) string {
@@ -193,10 +228,6 @@ func printStore(p *printer, s health.Status, now time.Time) {
 			p.para("", "another agent with this device's name would not be noticed: "+u)
 		}
 	}
-	for _, name := range sortedKeys(s.Feeds) {
-		f := s.Feeds[name]
-		p.para(name, fmt.Sprintf("%d rows made for %s, %d sent; dropped %d%s", f.Made, f.Topic, f.Sent, f.Lost(), counts(f.Dropped)))
-	}
 	if s.Trouble != "" {
 		p.para("disk", fmt.Sprintf("%s; %d events wait in memory", s.Trouble, s.Pending))
 	}
@@ -205,7 +236,7 @@ func printStore(p *printer, s health.Status, now time.Time) {
 	if b.MaxBytes > 0 {
 		room += " of " + size(float64(b.MaxBytes))
 	}
-	p.para("buffer", fmt.Sprintf("%d events wait%s, %d of them in flight; %s in %d files", b.Waiting, counts(b.BySeverity), b.InFlight, room, b.Files))
+	p.para("buffer", fmt.Sprintf("%d events wait%s, %d of them in flight; %s in %s", b.Waiting, counts(b.BySeverity), b.InFlight, room, plural(b.Files, "file")))
 	if b.Oldest != nil {
 		p.para("", fmt.Sprintf("the oldest happened at %s, %s ago", b.Oldest.Local().Format(time.DateTime), span(now.Sub(*b.Oldest))))
 	}
@@ -217,6 +248,10 @@ func printStore(p *printer, s health.Status, now time.Time) {
 	}
 	p.para("ledger", fmt.Sprintf("made %d = acknowledged %d + waiting %d + dropped %d + dead %d; possibly repeated %d",
 		b.Appended, b.Acknowledged, b.Waiting, b.Lost(), b.Dead, b.Repeated))
+	for _, name := range sortedKeys(s.Feeds) {
+		f := s.Feeds[name]
+		p.para(name, fmt.Sprintf("%d rows made for %s, %d sent; dropped %d%s", f.Made, f.Topic, f.Sent, f.Lost(), counts(f.Dropped)))
+	}
 }
 
 // kafkaLine says in one line how the uplink fares.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"tocsin/agent/config"
@@ -22,11 +23,17 @@ func suggest(name string) string {
 	return ""
 }
 
-// isSite reports whether a word names the site's file without --config.
-func (c *call) isSite(word string) bool {
+// isSite reports whether a word names the site's file without --config: a TOML
+// file, or where the command takes no other word anything that is there.
+func (c *call) isSite(word string, most int) bool {
 	given := false
 	c.flags.Visit(func(f *flag.Flag) { given = given || f.Name == "config" })
-	return !given && c.flags.Lookup("config") != nil && strings.HasSuffix(word, ".toml")
+	return !given && c.flags.Lookup("config") != nil && (strings.HasSuffix(word, ".toml") || most == 0 && exists(word))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // flagProblem says in a person's words what package flag found, and the flag

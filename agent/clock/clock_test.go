@@ -82,6 +82,30 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// A process that stands still between two looks at the clocks, as one does that
+// is swapped out, has not seen a step.
+func TestLongBetweenTwoClocks(t *testing.T) {
+	g := boot(today)
+	looks := 0
+	c := clock.With(clock.Options{Steady: func() int64 { return g.steady }, Uptime: func() time.Duration { return g.uptime },
+		Log: slog.New(slog.NewTextHandler(&g.log, nil)), Wall: func() time.Time {
+			wall := g.wall
+			if looks++; looks == 2 {
+				g.pass(3 * time.Second)
+			}
+			return wall
+		}})
+	c.Read()
+	for range 3 {
+		if r := c.Read(); r.Wall(g.steady) != g.wall.UnixNano() {
+			t.Errorf("now is told as %v, it is %v", time.Unix(0, r.Wall(g.steady)), g.wall)
+		}
+	}
+	if g.log.Len() > 0 {
+		t.Errorf("said: %s", &g.log)
+	}
+}
+
 // A step is told once and in words; a time service that slows or hastens the
 // clock makes none.
 func TestSteps(t *testing.T) {
@@ -150,10 +174,10 @@ func TestAnySequenceOfSteps(t *testing.T) {
 // The kernel's own clocks: nothing has been set since the process began.
 func TestKernel(t *testing.T) {
 	c := clock.New()
-	if c.Shift() != 0 || c.Trust() == clock.Unset {
-		t.Errorf("shift %v, trust %v at %v", c.Shift(), c.Trust(), time.Now())
-	}
 	r := c.Read()
+	if r.Wall(0) != 0 || r.Trust == clock.Unset {
+		t.Errorf("shift %v, trust %v at %v", time.Duration(r.Wall(0)), r.Trust, time.Now())
+	}
 	if off := (r.Uptime(r.Steady) - clock.Uptime()).Abs(); off > time.Second {
 		t.Errorf("uptime is %v off", off)
 	}

@@ -35,9 +35,13 @@ func (l *loader) lose(text []byte) {
 	}
 }
 
-// lost is lose of a value that could not be used, with its key.
+// lost is lose of a value that could not be used, with its key; of a table with
+// all that stands in it.
 func (l *loader) lost(n *node) {
 	l.lose(l.doc.text[min(n.key.from, n.value.from):max(n.key.to, n.value.to)])
+	for _, name := range n.names {
+		l.lost(n.named[name])
+	}
 }
 
 // anyBroken reports whether anything was lost at all.

@@ -50,6 +50,20 @@ func (f *feeds) machine(name string) bool {
 // matches reports whether a channel whose name the file tells is wanted.
 func (f *feeds) matches(wanted func(string) bool) bool { return slices.ContainsFunc(f.names, wanted) }
 
+// mayMatch reports whether a pattern may match a channel whose name is known only
+// at run time.
+func (f *feeds) mayMatch(pattern string) bool {
+	return slices.ContainsFunc(f.many, func(m feed) bool { return overlap(pattern, starred(m.name)) })
+}
+
+// patterns stand for the channels whose names are known only at run time.
+func (f *feeds) patterns() (all []string) {
+	for _, m := range f.many {
+		all = append(all, starred(m.name))
+	}
+	return all
+}
+
 // families are the patterns that stand for one machine's channels each.
 func (f *feeds) families() (all []string) {
 	for machine := range f.machines {

@@ -27,6 +27,18 @@ func Parse(path string, text []byte) (*Config, error) {
 	return newLoader([]source{{path, text}}).load()
 }
 
+// Socket is where the agent of a file answers, as far as the file tells, be it
+// wrong elsewhere: whoever is mending it wants to see what runs.
+func Socket(path string) string {
+	texts, err := readAll(path)
+	if err != nil {
+		return Default().Agent.Socket
+	}
+	l := newLoader(texts)
+	_, _ = l.load() // l.config has what was understood
+	return l.config.Agent.Socket
+}
+
 // Default is a new site: every default filled in, nothing to read and no
 // broker. What tocsin does without a file is done with it.
 func Default() *Config {

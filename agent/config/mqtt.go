@@ -200,8 +200,10 @@ func checkTimeFormat(format string, names ...string) error {
 	t := time.Date(2021, 11, 12, 13, 14, 15, 0, time.UTC)
 	for _, other := range []time.Time{t.Add(time.Second), t.AddDate(0, 0, 1)} {
 		if t.Format(format) == other.Format(format) {
-			cure := fmt.Sprintf("write %s, or how the moment 2006-01-02 15:04:05 would be written", strings.Join(names, ", "))
-			if near := Nearest(format, names); near != "" {
+			cure := fmt.Sprintf("write %s, or how the moment 2006-01-02 15:04:05 would be written", strings.Replace(strings.Join(names, ", "), "unix,", "unix (seconds),", 1))
+			plain := strings.NewReplacer("_", "", "-", "").Replace
+			// Between the unix formats a letter is a factor of 1000: unix_s is no misspelt unix_ms.
+			if near := Nearest(format, names); near != "" && (!strings.HasPrefix(near, "unix") || plain(near) == plain(strings.ToLower(format))) {
 				cure = fmt.Sprintf("did you mean %q?", near)
 			}
 			return curedError{fmt.Sprintf("time_format %q is no way to write a time", format), cure}

@@ -69,7 +69,7 @@ func readSource(path string) (source, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return source{}, Errors{{File: path, Message: "there is no such file", Cure: "name another with --config"}}
+		return source{}, Errors{{File: path, Message: "there is no such file", Cure: "write it (tocsin example prints one to begin with), or name another with --config"}}
 	case err == nil && info.IsDir() && filepath.Base(filepath.Dir(path)) == "conf.d":
 		return source{}, Errors{{File: path, Message: "this is a folder", Cure: "put its files into conf.d itself"}}
 	case err == nil && info.IsDir():

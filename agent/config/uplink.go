@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,11 +46,11 @@ func (l *loader) wantedChannels(f *feeds, path []string) {
 			continue
 		}
 		wanted := Wanted([]string{item.text})
-		if f.matches(wanted) || !strings.Contains(item.text, "*") && f.channel(item.text) || strings.Contains(item.text, "*") && len(f.many) > 0 {
+		if f.matches(wanted) || f.mayMatch(item.text) {
 			continue
 		}
 		cure := "name channels as the sources do; * stands for any text: \"pump1.*\""
-		if near := Nearest(item.text, append(f.names, f.families()...)); near != "" {
+		if near := Nearest(item.text, slices.Concat(f.names, f.families(), f.patterns())); near != "" {
 			cure = fmt.Sprintf("did you mean %q?", near)
 		}
 		l.fail(l.at(join(path, strconv.Itoa(i))...), cure, "no channel is called %q", item.text)
@@ -67,4 +68,37 @@ func Wanted(channels []string) func(channel string) bool {
 		patterns[i] = strings.ReplaceAll(regexp.QuoteMeta(c), `\*`, ".*")
 	}
 	return regexp.MustCompile("^(?:" + strings.Join(patterns, "|") + ")$").MatchString
+}
+
+// MayWant reports whether a list of names may ask for a channel that a source
+// names only when it reads: "{1}.vibration".
+func MayWant(channels []string, template string) bool {
+	return len(channels) == 0 || slices.ContainsFunc(channels, func(c string) bool { return overlap(c, starred(template)) })
+}
+
+// starred is a name with * for each of its places, and for a file's columns.
+func starred(name string) string {
+	return strings.ReplaceAll(places.ReplaceAllLiteralString(name, "*"), "…", "*")
+}
+
+// overlap reports whether some text fits both patterns, in which * stands for
+// any text.
+func overlap(a, b string) bool {
+	below, row := make([]bool, len(b)+1), make([]bool, len(b)+1)
+	for i := len(a); i >= 0; i-- {
+		for j := len(b); j >= 0; j-- {
+			switch endA, endB := i == len(a), j == len(b); {
+			case endA && endB:
+				row[j] = true
+			case !endA && a[i] == '*':
+				row[j] = below[j] || !endB && row[j+1]
+			case !endB && b[j] == '*':
+				row[j] = row[j+1] || !endA && below[j]
+			default:
+				row[j] = !endA && !endB && a[i] == b[j] && below[j+1]
+			}
+		}
+		below, row = row, below
+	}
+	return below[0]
 }

@@ -255,3 +255,13 @@ func compare(t *testing.T, path string, schema map[string]any, value any) {
 		compare(t, path+"."+key, of.(map[string]any), object[key])
 	}
 }
+
+// A status line holds no source text: the first mistake, and how many there are.
+func TestRefusedConfiguration(t *testing.T) {
+	s := Status{}
+	s.Config.Refused = "site.toml:47:2: unknown table \"uplnk\" in the file\n  47 | [uplnk.samples]\n     |  ^^^^^\n  cure: did you mean \"uplink\"?\nsite.toml:50:1: unknown key \"x\"\n  50 | x = 1"
+	const want = "a newer configuration is refused, the one before stays: site.toml:47:2: unknown table \"uplnk\" in the file (and 1 more)"
+	if got := refused(&s, time.Now()); len(got) != 1 || got[0].Problem != want {
+		t.Errorf("%+v, want %q", got, want)
+	}
+}

@@ -115,10 +115,10 @@ func (m *Monitor) glance() Status {
 func (m *Monitor) complete(s *Status) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
-	up := clock.Uptime()
+	now, up := time.Now(), clock.Uptime()
+	wall, _ := m.agent.Clock.Now()
 	s.Version, s.Instance, s.Boot, s.State, s.Started, s.SentAt = m.agent.Version, m.instance, m.agent.Boot, m.state, m.started, now
-	s.Clock = Clock{Trust: m.agent.Clock.Trust().String(), Uptime: up.Seconds(), Zero: now.Add(-up).Round(0).UTC()}
+	s.Clock = Clock{Trust: m.agent.Clock.Trust().String(), Uptime: up.Seconds(), Zero: wall.Add(-up).UTC()}
 	s.Kafka.Rival, s.Kafka.Unguarded = m.guard.rival, m.guard.unguarded
 	s.Config.Expires, s.Config.Certificate = m.expires, m.expiring
 	s.Reports = m.sent
@@ -126,6 +126,43 @@ func (m *Monitor) complete(s *Status) {
 	m.remember(s, now)
 	judge(s, now)
 	m.date(s, now)
+	s.tell(wall, now)
+}
+
+// tell makes wall times of all that this process has noted: what it noted while
+// its clock was not set would be told wrong for ever. wall is now, as the clock
+// has it.
+func (s *Status) tell(wall, now time.Time) {
+	tell := func(at *time.Time) {
+		if !at.IsZero() {
+			*at = wall.Add(at.Sub(now)) // by the monotonic clock
+		}
+	}
+	copied := func(at *time.Time) *time.Time {
+		if at == nil {
+			return nil
+		}
+		told := *at
+		tell(&told)
+		return &told
+	}
+	tell(&s.Started)
+	tell(&s.SentAt)
+	tell(&s.Kafka.Since)
+	s.Config.Loaded, s.Reports.Since = copied(s.Config.Loaded), copied(s.Reports.Since)
+	if s.Kafka.Rival != nil {
+		rival := *s.Kafka.Rival
+		tell(&rival.Since)
+		s.Kafka.Rival = &rival
+	}
+	for i := range s.Reasons {
+		tell(&s.Reasons[i].Since)
+	}
+	for name, src := range s.Sources {
+		tell(&src.Since)
+		src.Down = copied(src.Down)
+		s.Sources[name] = src
+	}
 }
 
 // wellAfter is how long a source must run to be up again: longer than an attempt

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"tocsin/agent/clock"
 	"tocsin/uplink"
 	"tocsin/uplink/kafka"
 )
@@ -24,7 +25,7 @@ func TestSourceIsDownThroughItsAttempts(t *testing.T) {
 			p.source("mqtt.hall", func(s *Source) { s.State, s.Since = state, time.Now() })
 			p.glance()
 		}
-		began := time.Now()
+		began := time.Now().AddDate(30, 0, 0) // the plant's clock
 		for range 4 {
 			become("waiting")
 			time.Sleep(9 * time.Second)
@@ -54,6 +55,30 @@ func TestSourceIsDownThroughItsAttempts(t *testing.T) {
 	})
 }
 
+// Once the clock is set, all that happened before is told as it has it now.
+func TestTimesAreToldByTheClockAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant()
+		var ahead time.Duration
+		p.agent.Clock = clock.With(clock.Options{Wall: func() time.Time { return time.Now().Add(ahead) }})
+		p.source("mqtt.hall", func(s *Source) { s.State, s.Since = "waiting", time.Now() })
+		p.glance()
+		time.Sleep(time.Hour)
+		ahead = 27 * 365 * 24 * time.Hour
+		s := p.glance()
+		began := time.Now().Add(ahead - time.Hour)
+		for what, at := range map[string]time.Time{"started": s.Started, "source": s.Sources["mqtt.hall"].Since, "down": *s.Sources["mqtt.hall"].Down,
+			"kafka": s.Kafka.Since, "reason": s.Reasons[0].Since, "sent": s.SentAt.Add(-time.Hour)} {
+			if !at.Equal(began) {
+				t.Errorf("%s: told as %v, was at %v", what, at, began)
+			}
+		}
+		if s := p.glance(); !s.Sources["mqtt.hall"].Down.Equal(began) {
+			t.Errorf("told again: %v", s.Sources["mqtt.hall"].Down)
+		}
+	})
+}
+
 // What was dropped before this start, or more than an hour ago, is no reason any
 // more; what was dropped since is.
 func TestLastHour(t *testing.T) {
@@ -78,7 +103,7 @@ func TestLastHour(t *testing.T) {
 		minutes(10)
 		dropped(8)
 		queueFull(9)
-		at := time.Now()
+		at := time.Now().AddDate(30, 0, 0) // the plant's clock
 		s := minutes(1)
 		if s.Buffer.DroppedHour != 3 || whats(s) != "events_dropped, readings_dropped mqtt.hall" || !strings.HasPrefix(s.Reasons[1].Problem, "4 readings") {
 			t.Errorf("dropped now: %d, %+v", s.Buffer.DroppedHour, s.Reasons)

@@ -94,11 +94,11 @@ func (r *Reporter) look(ctx context.Context) {
 		return
 	}
 	r.told, r.due = s.signature(), now.Add(every)
-	next := now.Add(nextBy)
 	if s.Usage == (Usage{}) {
 		s = r.Monitor.Status()
 	}
 	r.last = to
+	next := s.SentAt.Add(nextBy)
 	err := r.send(ctx, s, &next, to)
 	if err == nil && now.Sub(r.claimed) >= every-changes {
 		r.claimed = now

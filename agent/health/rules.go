@@ -222,7 +222,23 @@ func refused(s *Status, _ time.Time) []Reason {
 	if s.Config.Refused == "" {
 		return nil
 	}
-	return one(time.Time{}, "a newer configuration is refused, the one before stays: "+s.Config.Refused, "mend the file; tocsin check tells all that is wrong")
+	return one(time.Time{}, "a newer configuration is refused, the one before stays: "+firstMistake(s.Config.Refused), "mend the file; tocsin check tells all that is wrong")
+}
+
+// firstMistake is the first line of what is wrong in a file, and how many follow:
+// below each stand the line and its cure, indented (config.Error).
+func firstMistake(all string) string {
+	first, rest, _ := strings.Cut(all, "\n")
+	more := 0
+	for line := range strings.Lines(rest) {
+		if !strings.HasPrefix(line, " ") {
+			more++
+		}
+	}
+	if more > 0 {
+		first += fmt.Sprintf(" (and %d more)", more)
+	}
+	return first
 }
 
 func expires(s *Status, now time.Time) []Reason {

@@ -146,12 +146,14 @@ func TestUnchangedSourceLosesNothing(t *testing.T) {
 func TestDetectorsKeepWhatTheyLearned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		learning := detectors.Learning{Ready: 60, FalseAlarmRows: 20000}
-		high, made := 1000.0, []detectors.Detector{}
-		watch := func(c sensors.Channel) Watch {
+		made := []detectors.Detector{}
+		watch := func(high float64) func(c sensors.Channel) Watch {
 			l := limit100
 			l.High = high
-			made = append(made, ewma.New(learning))
-			return Watch{Channel: alarms.Channel{Channel: c}, Detectors: []detectors.Detector{threshold.New(l), made[len(made)-1]}, Settings: []any{l, learning}}
+			return func(c sensors.Channel) Watch {
+				made = append(made, ewma.New(learning))
+				return Watch{Channel: alarms.Channel{Channel: c}, Detectors: []detectors.Detector{threshold.New(l), made[len(made)-1]}, Settings: []any{l, learning}}
+			}
 		}
 		var level atomic.Int64
 		read := func(ctx context.Context, out *sensors.Writer) error {
@@ -161,15 +163,14 @@ func TestDetectorsKeepWhatTheyLearned(t *testing.T) {
 			}
 			return nil
 		}
-		r := start(t, watch, source("s", read, "a.x"))
+		r := start(t, watch(1000), source("s", read, "a.x"))
 		time.Sleep(time.Hour)
 		level.Store(50) // far out for who has learned, inside the limit
 		time.Sleep(time.Minute)
 		if got := r.story(); len(got) != 1 {
 			t.Fatalf("before the reload: %v", got)
 		}
-		high = 900
-		kept := r.change(t, Change{Watch: watch, Same: func(sensors.Channel) bool { return false }})
+		kept := r.change(t, Change{Watch: watch(900), Same: func(sensors.Channel) bool { return false }})
 		if !maps.Equal(kept, map[string]Kept{"a.x": {Kept: 1, Anew: 1}}) {
 			t.Errorf("kept %v", kept)
 		}

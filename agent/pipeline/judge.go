@@ -29,7 +29,8 @@ const (
 // they find to the bell. One goroutine, no locks, no allocation a sample.
 type Judge struct {
 	Queue *sensors.Queue
-	// Watch makes the detectors of a channel when its first sample comes.
+	// Watch makes the detectors of a channel when its first sample comes, and says
+	// the same of it whenever it is asked.
 	Watch    func(sensors.Channel) Watch
 	Bell     *alarms.Bell
 	Restored *alarms.Restored
@@ -44,6 +45,7 @@ type Judge struct {
 	Alarms  atomic.Int64 // how many are active now
 	Round   atomic.Int64 // when it last came round, by sensors.Now; 0: it has not begun
 	watches []*watch     // by ChannelID
+	kinds   []kind       // of all watches
 	now     clock.Reading
 	orphans int64 // since when Restored waits to be asked for, by sensors.Now
 	deaf    int64 // until then nobody is called silent, by sensors.Now
@@ -188,13 +190,13 @@ func (j *Judge) tick(now int64) {
 		if w == nil || now < w.deaf || w.from != nil && w.from.Ended() {
 			continue
 		}
-		for _, t := range w.tickers {
-			v := t.Tick(now)
+		for _, i := range w.tickers {
+			v := w.Detectors[i].(detectors.Ticker).Tick(now)
 			if v.Score < detectors.Line {
 				continue
 			}
 			j.find(w, alarms.Sensor, alarms.Finding{Time: w.last.Time + now - w.arrived, Seen: w.last.Time, Own: own(&w.last), Value: w.last.Value,
-				Quality: sensors.BadNoCommunication, Verdict: v, Traits: t.Traits()})
+				Quality: sensors.BadNoCommunication, Verdict: v, Traits: w.Detectors[i].Traits()})
 		}
 	}
 }

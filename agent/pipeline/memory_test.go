@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"tocsin/agent/alarms"
@@ -161,7 +162,7 @@ func FuzzRecall(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range [][]byte{nil, {}, good, good[:len(good)/2], {layout}, {layout, 0}, {layout, 0, 200}, {layout + 1},
-		append([]byte{layout, 0, 1, 'x'}, bytes.Repeat([]byte{0xff}, 10)...)} {
+		append([]byte{layout}, s2.Encode(nil, []byte{0, 1, 'x'})...), {layout, 0xff, 0xff, 0xff, 0xff, 0xf, 0}} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {

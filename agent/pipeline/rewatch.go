@@ -29,6 +29,7 @@ func (j *Judge) change(c *Change, stopped []*Source) (map[string]Kept, error) {
 	}
 	j.Bell.Set(c.Alarms)
 	j.Fixed = c.Fixed
+	before := j.Watch
 	if c.Watch != nil {
 		j.Watch = c.Watch
 	}
@@ -36,7 +37,7 @@ func (j *Judge) change(c *Change, stopped []*Source) (map[string]Kept, error) {
 	if len(stopped) > 0 {
 		j.rest(stopped)
 	}
-	return j.watchAnew(c), nil
+	return j.watchAnew(c, before), nil
 }
 
 // forget ends the watch over the channels that no source feeds any more. What
@@ -85,8 +86,9 @@ func (j *Judge) rest(stopped []*Source) {
 }
 
 // watchAnew lets channels that have no watch yet, or other settings or another
-// measure than before, be judged as Watch says now.
-func (j *Judge) watchAnew(c *Change) map[string]Kept {
+// measure than before, be judged as Watch says now, which said before what before
+// says.
+func (j *Judge) watchAnew(c *Change, before func(sensors.Channel) Watch) map[string]Kept {
 	kept := map[string]Kept{}
 	for _, id := range j.Queue.Fed() {
 		if int(id) >= len(j.watches) || j.watches[id] == nil {
@@ -96,21 +98,21 @@ func (j *Judge) watchAnew(c *Change) map[string]Kept {
 		w, channel := j.watches[id], j.Queue.Channel(id)
 		afresh := w.Channel.Measure() != channel.Measure()
 		if afresh || c.Same != nil && !c.Same(channel) {
-			kept[channel.Name] = j.rewatch(w, j.Watch(channel), afresh)
+			kept[channel.Name] = j.rewatch(w, before(w.Channel.Channel).Settings, j.Watch(channel), afresh)
 		}
 	}
 	return kept
 }
 
-// rewatch judges a channel by new settings. Unless it is to begin afresh a
+// rewatch judges a channel that was judged by settings by others. Unless it is to begin afresh a
 // detector whose settings are what they were goes on as it is. An alarm stays as
 // long as any of its class is left, and where the one that spoke for it begins
 // anew, until that can tell.
-func (j *Judge) rewatch(w *watch, next Watch, afresh bool) (k Kept) {
+func (j *Judge) rewatch(w *watch, settings []any, next Watch, afresh bool) (k Kept) {
 	j.Feed.leave(w)
 	anew := make([]bool, len(next.Detectors))
 	for i := range next.Detectors {
-		if d := w.same(&next, i); d != nil && !afresh {
+		if d := w.same(settings, &next, i); d != nil && !afresh {
 			next.Detectors[i] = d
 			k.Kept++
 		} else {
@@ -118,7 +120,7 @@ func (j *Judge) rewatch(w *watch, next Watch, afresh bool) (k Kept) {
 			k.Anew++
 		}
 	}
-	w.judgeBy(next)
+	j.judgeBy(w, next)
 	w.since = sensors.Now()
 	for class := range alarms.Classes {
 		if j.endUnjudged(w, class) {
@@ -132,14 +134,14 @@ func (j *Judge) rewatch(w *watch, next Watch, afresh bool) (k Kept) {
 	return k
 }
 
-// same is the channel's detector that judges as next's number i would; nil where
-// there is none.
-func (w *watch) same(next *Watch, i int) detectors.Detector {
+// same is the channel's detector, of the settings given, that judges as next's
+// number i would; nil where there is none.
+func (w *watch) same(settings []any, next *Watch, i int) detectors.Detector {
 	if i >= len(next.Settings) || next.Settings[i] == nil {
 		return nil
 	}
 	for k, d := range w.Detectors {
-		if k < len(w.Settings) && w.Settings[k] == next.Settings[i] && d.Traits().Name == next.Detectors[i].Traits().Name {
+		if k < len(settings) && settings[k] == next.Settings[i] && d.Traits().Name == next.Detectors[i].Traits().Name {
 			return d
 		}
 	}

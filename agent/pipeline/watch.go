@@ -16,7 +16,9 @@ type Watch struct {
 	Low, High float64            // the sensor's physical range, outside which only the sensor is judged; both 0: unknown
 	Severity  detectors.Severity // of what learned detectors find; None: their own
 	Detectors []detectors.Detector
-	Settings  []any // of each detector, comparable: those of one name with equal settings judge alike. Nil: never equal
+	// Settings of each detector are comparable: those of one name with equal settings
+	// judge alike. Nil: never equal. They are not kept but asked for again.
+	Settings []any
 }
 
 // learnedHold is how long an alarm of a learned detector outlasts its last
@@ -31,12 +33,18 @@ func hold(d detectors.Detector, t detectors.Traits) time.Duration {
 	return 0
 }
 
+// kind is what is the same of all channels that the same detectors judge; they
+// share its memory, and the processor's cache keeps it while channels pass.
+type kind struct {
+	traits  []detectors.Traits // of each detector
+	holds   []time.Duration    // of each detector: how long its alarm outlasts its last finding
+	tickers []int              // which detectors are detectors.Ticker
+}
+
 // watch is a channel at work.
 type watch struct {
 	Watch
-	tickers []detectors.Ticker
-	traits  []detectors.Traits // of each detector
-	holds   []time.Duration    // of each detector: how long its alarm outlasts its last finding
+	kind
 	alarm   [alarms.Classes]alarms.Alarm
 	from    *sensors.Writer // of the last reading, or who may give the first
 	last    sensors.Sample  // that was fit to be judged
@@ -60,7 +68,7 @@ func (j *Judge) watch(id sensors.ChannelID) *watch {
 	now := sensors.Now()
 	w := &watch{arrived: now, since: now, deaf: now, from: j.Queue.Feeder(id)}
 	w.last = sensors.Sample{Time: sensors.Steady(), Value: math.NaN()} // nothing yet
-	w.judgeBy(j.Watch(j.Queue.Channel(id)))
+	j.judgeBy(w, j.Watch(j.Queue.Channel(id)))
 	j.Memory.load(w)
 	for class := range alarms.Classes {
 		j.restore(w, class)
@@ -70,21 +78,29 @@ func (j *Judge) watch(id sensors.ChannelID) *watch {
 }
 
 // judgeBy gives the channel its detectors.
-func (w *watch) judgeBy(by Watch) {
-	w.Watch, w.tickers, w.traits, w.holds = by, nil, nil, nil
+func (j *Judge) judgeBy(w *watch, by Watch) {
+	w.Watch, w.Settings = by, nil
 	if w.Low == 0 && w.High == 0 {
 		w.Low, w.High = math.Inf(-1), math.Inf(1)
 	}
-	for _, d := range w.Detectors {
+	var is kind
+	for i, d := range w.Detectors {
 		t := d.Traits()
 		if w.Severity != detectors.None && t.Status == detectors.Normal {
 			t.Severity = w.Severity
 		}
-		w.traits, w.holds = append(w.traits, t), append(w.holds, hold(d, t))
-		if t, ok := d.(detectors.Ticker); ok {
-			w.tickers = append(w.tickers, t)
+		is.traits, is.holds = append(is.traits, t), append(is.holds, hold(d, t))
+		if _, ok := d.(detectors.Ticker); ok {
+			is.tickers = append(is.tickers, i)
 		}
 	}
+	at := slices.IndexFunc(j.kinds, func(k kind) bool {
+		return slices.Equal(k.traits, is.traits) && slices.Equal(k.holds, is.holds) && slices.Equal(k.tickers, is.tickers)
+	})
+	if at < 0 {
+		at, j.kinds = len(j.kinds), append(j.kinds, is)
+	}
+	w.kind = j.kinds[at]
 }
 
 // restore takes up the alarm that an earlier run left, or ends it where the

@@ -66,6 +66,7 @@ func Handler(o Options) http.Handler {
 
 // Public answers on a loopback port, to whoever runs on this machine:
 //
+//	GET /          what there is to ask for
 //	GET /metrics   Prometheus text exposition
 //	GET /healthz   200 while all is done that the agent is there for, else 503; and why
 //	GET /readyz    200 once the agent runs, whatever its sensors and Kafka do
@@ -86,6 +87,9 @@ func Public(o Options) http.Handler {
 
 func public(o Options) *http.ServeMux {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		text(w, http.StatusOK, "/metrics  for Prometheus\n/healthz  200 while all is done that the agent is there for, and what is not\n/readyz   200 once it runs")
+	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		s := o.Status()

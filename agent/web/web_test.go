@@ -77,7 +77,8 @@ func TestWhoMayAskForWhat(t *testing.T) {
 		{"POST", "/reload", 200, 404},
 		{"GET", "/reload", 405, 404},
 		{"POST", "/metrics", 405, 405},
-		{"GET", "/", 404, 404},
+		{"GET", "/", 200, 200},
+		{"GET", "/metric", 404, 404},
 		{"GET", "/debug/pprof/", 404, 404},
 	} {
 		if code, _ := get(Handler(options()), tt.method, tt.path); code != tt.socket {

@@ -23,7 +23,7 @@ const (
 
 // New makes the detector "cusum".
 func New(l detectors.Learning) detectors.Learner {
-	return &chart{learning: l, calibration: detectors.NewCalibration(l, func(p float64) float64 { return math.Sqrt(siegmund(p)) })}
+	return &chart{calibration: detectors.NewCalibration(l, func(p float64) float64 { return math.Sqrt(siegmund(p)) })}
 }
 
 // siegmund is the limit that a two-sided chart of Gaussian readings reaches
@@ -37,13 +37,12 @@ func siegmund(p float64) float64 {
 }
 
 type chart struct {
-	learning    detectors.Learning
-	calibration detectors.Calibration
 	state
+	base        detectors.Baseline
+	calibration detectors.Calibration
 }
 
 type state struct {
-	Base         detectors.Baseline
 	Above, Below side
 	Raised       bool
 }
@@ -68,7 +67,7 @@ func (s *side) add(z, limit float64) {
 
 // Sound reports whether the state can be a chart's.
 func (s *state) Sound() bool {
-	return s.Base.Sound() && detectors.Within(0, highest, s.Above.Sum, s.Above.Highest, s.Below.Sum, s.Below.Highest)
+	return detectors.Within(0, highest, s.Above.Sum, s.Above.Highest, s.Below.Sum, s.Below.Highest)
 }
 
 // Traits names the method.
@@ -84,7 +83,7 @@ func (c *chart) Judge(w detectors.Window) detectors.Verdict {
 	// where readings are autocorrelated.
 	v.Score = c.calibration.Score(w.Time, math.Sqrt(c.statistic(w.Value)))
 	if c.calibration.Limit() > 0 {
-		v.Low, v.High = detectors.Around(c.Base.Mean, c.pass()*c.Base.Spread)
+		v.Low, v.High = detectors.Around(c.base.Mean, c.pass()*c.base.Spread)
 	}
 	raised := v.Score >= detectors.Line
 	if raised {
@@ -94,13 +93,13 @@ func (c *chart) Judge(w detectors.Window) detectors.Verdict {
 		}
 	}
 	v.Change, c.Raised = raised && !c.Raised, raised
-	c.Base.Learn(w.Value, c.calibration.Rate())
+	c.base.Learn(w.Value, c.calibration.Rate())
 	return v
 }
 
 // statistic is the larger of the two sums.
 func (c *chart) statistic(x float64) float64 {
-	z := c.Base.Deviation(x, bound)
+	z := c.base.Deviation(x, bound)
 	k, limit := c.pass(), c.calibration.Limit()
 	limit = float64(limit * limit)
 	c.Above.add(z-k, limit)
@@ -109,7 +108,7 @@ func (c *chart) statistic(x float64) float64 {
 }
 
 // pass is how far from the usual the mean may be, in standard deviations.
-func (c *chart) pass() float64 { return slack + float64(allow*c.Base.Wander) }
+func (c *chart) pass() float64 { return slack + float64(allow*c.base.Wander) }
 
 // Ready reports whether enough was seen to have a line.
 func (c *chart) Ready() bool { return c.calibration.Limit() > 0 }
@@ -131,5 +130,5 @@ func (c *chart) UnmarshalBinary(data []byte) error {
 }
 
 func (c *chart) all() detectors.State {
-	return detectors.State{Method: name, Settings: []any{c.learning}, Parts: []any{c.calibration.State(), &c.state}}
+	return detectors.State{Method: name, Settings: []any{c.calibration.Learning()}, Parts: c.calibration.State(&c.base, &c.state)}
 }

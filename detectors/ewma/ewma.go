@@ -21,24 +21,23 @@ const (
 
 // New makes the detector "ewma".
 func New(l detectors.Learning) detectors.Learner {
-	return &chart{learning: l, narrow: math.Sqrt(float64(weight) / (2 - weight)), calibration: detectors.NewCalibration(l, detectors.Gaussian)}
+	return &chart{narrow: math.Sqrt(float64(weight) / (2 - weight)), calibration: detectors.NewCalibration(l, detectors.Gaussian)}
 }
 
 type chart struct {
-	learning    detectors.Learning
-	narrow      float64 // standard deviation of the average of independent readings, in those of a reading
-	calibration detectors.Calibration
 	state
+	narrow      float64 // standard deviation of the average of independent readings, in those of a reading
+	base        detectors.Baseline
+	calibration detectors.Calibration
 }
 
 type state struct {
-	Base   detectors.Baseline
 	Smooth float64 // the moving average, in standard deviations from the usual
 }
 
 // Sound reports whether the state can be a chart's.
 func (s *state) Sound() bool {
-	return s.Base.Sound() && detectors.Within(-bound, bound, s.Smooth)
+	return detectors.Within(-bound, bound, s.Smooth)
 }
 
 // Traits names the method.
@@ -52,7 +51,7 @@ func (c *chart) Judge(w detectors.Window) detectors.Verdict {
 	v := detectors.Verdict{Low: math.Inf(-1), High: math.Inf(1)}
 	v.Score = c.calibration.Score(w.Time, c.statistic(w.Value))
 	if line := c.calibration.Limit(); line > 0 {
-		v.Low, v.High = detectors.Around(c.Base.Mean, float64(line*c.narrow)*c.Base.Spread)
+		v.Low, v.High = detectors.Around(c.base.Mean, float64(line*c.narrow)*c.base.Spread)
 	}
 	if v.Score >= detectors.Line {
 		v.Reason = detectors.MeanHigher
@@ -60,14 +59,14 @@ func (c *chart) Judge(w detectors.Window) detectors.Verdict {
 			v.Reason = detectors.MeanLower
 		}
 	}
-	c.Base.Learn(w.Value, c.calibration.Rate())
+	c.base.Learn(w.Value, c.calibration.Rate())
 	return v
 }
 
 // statistic is the moving average's distance from the usual, in the standard
 // deviations it would have were the readings independent.
 func (c *chart) statistic(x float64) float64 {
-	z := c.Base.Deviation(x, bound)
+	z := c.base.Deviation(x, bound)
 	c.Smooth += float64(weight * (z - c.Smooth))
 	return math.Abs(c.Smooth) / c.narrow
 }
@@ -92,5 +91,5 @@ func (c *chart) UnmarshalBinary(data []byte) error {
 }
 
 func (c *chart) all() detectors.State {
-	return detectors.State{Method: name, Settings: []any{c.learning}, Parts: []any{c.calibration.State(), &c.state}}
+	return detectors.State{Method: name, Settings: []any{c.calibration.Learning()}, Parts: c.calibration.State(&c.base, &c.state)}
 }

@@ -22,14 +22,13 @@ const (
 
 // New makes the detector "robust_z".
 func New(l detectors.Learning) detectors.Learner {
-	return &chart{learning: l, calibration: detectors.NewCalibration(l, detectors.Gaussian)}
+	return &chart{calibration: detectors.NewCalibration(l, detectors.Gaussian)}
 }
 
 type chart struct {
-	learning    detectors.Learning
 	calibration detectors.Calibration
-	window      window
 	frozen      bool
+	window      window
 }
 
 // state is the window in the order in which the readings came, oldest first.
@@ -88,15 +87,15 @@ func (c *chart) Freeze() {
 // AppendBinary appends the learned state.
 func (c *chart) AppendBinary(b []byte) ([]byte, error) {
 	s := state{Frozen: c.frozen, N: uint16(c.window.n)}
-	for i := range c.window.n {
-		s.Readings[i] = c.window.ring[(c.window.at+i)%length]
+	for i, x := range c.window.sorted[:c.window.n] {
+		s.Readings[c.window.age(i)] = x
 	}
 	return c.all(&s).Append(b)
 }
 
 // UnmarshalBinary takes a state back; after an error nothing has changed.
 func (c *chart) UnmarshalBinary(data []byte) error {
-	loaded, s := &chart{learning: c.learning, calibration: c.calibration}, state{}
+	loaded, s := &chart{calibration: c.calibration}, state{}
 	if err := loaded.all(&s).Load(data); err != nil {
 		return err
 	}
@@ -112,5 +111,5 @@ func (c *chart) UnmarshalBinary(data []byte) error {
 }
 
 func (c *chart) all(s *state) detectors.State {
-	return detectors.State{Method: name, Settings: []any{c.learning}, Parts: []any{c.calibration.State(), s}}
+	return detectors.State{Method: name, Settings: []any{c.calibration.Learning()}, Parts: c.calibration.State(s)}
 }

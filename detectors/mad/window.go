@@ -1,6 +1,7 @@
 package mad
 
 import (
+	"bytes"
 	"math"
 	"slices"
 )
@@ -9,15 +10,16 @@ import (
 // to 7 %, short enough to follow a load cycle.
 const length = 256
 
-// window is the newest readings, in the order they came and in order of size.
-// Median and median absolute deviation are exact after every reading: one
+// window is the newest readings in order of size, each with the turn in which it
+// came. Median and median absolute deviation are exact after every reading: one
 // search and one move of memory keep the order, and the middle half of the
 // deviations is found from where it was one reading ago.
 type window struct {
-	n, at  int // readings; place of the oldest in ring
-	from   int // where the nearest half of the readings to the median begins, in sorted
+	n      int   // readings
+	from   int   // where the nearest half of the readings to the median begins, in sorted
+	next   uint8 // turn of the next reading, and so that of the oldest once full; turns go round
+	turns  [length]uint8
 	sorted [length]float64
-	ring   [length]float64
 }
 
 // push takes x in and, once full, the oldest out.
@@ -25,45 +27,39 @@ func (w *window) push(x float64) {
 	if x == 0 {
 		x = 0 // not -0, whose sign would mislead search
 	}
+	out, in := w.n, 0
 	if w.n < length {
-		i := w.place(x)
-		copy(w.sorted[i+1:w.n+1], w.sorted[i:w.n])
-		w.sorted[i], w.ring[w.n] = x, x
+		in, _ = slices.BinarySearch(w.sorted[:w.n], x)
 		w.n++
-		return
+	} else {
+		out, in = bytes.IndexByte(w.turns[:], w.next), w.search(x)
 	}
-	old := w.ring[w.at]
-	w.ring[w.at] = x
-	w.at = (w.at + 1) % length
-	out, in := w.search(old, x)
 	if in > out {
 		in--
 		copy(w.sorted[out:in], w.sorted[out+1:in+1])
+		copy(w.turns[out:in], w.turns[out+1:in+1])
 	} else {
 		copy(w.sorted[in+1:out+1], w.sorted[in:out])
+		copy(w.turns[in+1:out+1], w.turns[in:out])
 	}
-	w.sorted[in] = x
+	w.sorted[in], w.turns[in] = x, w.next
+	w.next++
 }
 
-// place is where x belongs in a window that is not full: before the first
-// reading that is not below it.
-func (w *window) place(x float64) int {
-	i, _ := slices.BinarySearch(w.sorted[:w.n], x)
-	return i
-}
+// age is how many readings in the window are older than sorted[i].
+func (w *window) age(i int) int { return int(w.turns[i] - (w.next - uint8(w.n))) }
 
-// search is the places of two readings in a full window. Both are looked for at
-// once and without a branch that could be guessed wrong: the sign of a
+// search is the place of a reading in a full window: before the first that is not
+// below it. It goes without a branch that could be guessed wrong: the sign of a
 // difference, one bit, is the step taken. Each round cuts what is left to a
 // quarter: its three readings are fetched at once, which takes half as long as
 // two rounds of halving one after the other.
-func (w *window) search(x, y float64) (int, int) {
-	var i, j uint8
+func (w *window) search(x float64) int {
+	var i uint8
 	for step := uint8(length / 4); step > 0; step /= 4 {
 		i += step * (below(w.sorted[i+step-1], x) + below(w.sorted[i+2*step-1], x) + below(w.sorted[i+3*step-1], x))
-		j += step * (below(w.sorted[j+step-1], y) + below(w.sorted[j+2*step-1], y) + below(w.sorted[j+3*step-1], y))
 	}
-	return int(i) + int(below(w.sorted[i], x)), int(j) + int(below(w.sorted[j], y))
+	return int(i) + int(below(w.sorted[i], x))
 }
 
 // below is 1 if a < b, else 0.

@@ -57,7 +57,7 @@ func TestMeanDeviationWhereMostAreEqual(t *testing.T) {
 		w.push(x)
 	}
 	want := 0.0
-	for _, x := range w.ring {
+	for _, x := range w.sorted {
 		want += math.Abs(x-5) / length
 	}
 	if got := w.meanDeviation(w.median()); math.Abs(got-want) > 1e-12*want {

@@ -21,14 +21,13 @@ const (
 // New makes the detector "rate". maxPerSecond is the fastest plausible change,
 // in the channel's unit per second; 0 lets it be learned.
 func New(l detectors.Learning, maxPerSecond float64) detectors.Learner {
-	return &chart{learning: l, limit: maxPerSecond, calibration: detectors.NewCalibration(l, detectors.Gaussian)}
+	return &chart{limit: maxPerSecond, calibration: detectors.NewCalibration(l, detectors.Gaussian)}
 }
 
 type chart struct {
-	learning    detectors.Learning
+	state
 	limit       float64 // per second; 0: learned
 	calibration detectors.Calibration
-	state
 }
 
 type state struct {
@@ -135,5 +134,5 @@ func (c *chart) UnmarshalBinary(data []byte) error {
 }
 
 func (c *chart) all() detectors.State {
-	return detectors.State{Method: name, Settings: []any{c.learning, c.limit}, Parts: []any{c.calibration.State(), &c.state}}
+	return detectors.State{Method: name, Settings: []any{c.calibration.Learning(), c.limit}, Parts: c.calibration.State(&c.state)}
 }

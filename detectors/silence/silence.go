@@ -36,6 +36,7 @@ type Watchdog struct {
 	last  int64 // arrival of the newest reading, or the first Tick
 	begun bool
 	state
+	spent detectors.Counts[float64] // ns that passed in gaps of 2^i ns and more
 }
 
 var _ interface {
@@ -45,15 +46,14 @@ var _ interface {
 
 type state struct {
 	Gaps   uint64
-	Time   float64          // in all octaves, ns
-	Spent  [octaves]float64 // time that passed in gaps of 2^i ns and more
-	Usual  int64            // interval, ns
+	Time   float64 // in all octaves, ns
+	Usual  int64   // interval, ns
 	Frozen bool
 }
 
 // Sound reports whether the state can be a watchdog's.
 func (s *state) Sound() bool {
-	return s.Usual >= 0 && detectors.Within(0, math.MaxInt64, s.Time) && detectors.Within(0, math.MaxInt64, s.Spent[:]...)
+	return s.Usual >= 0 && detectors.Within(0, math.MaxInt64, s.Time)
 }
 
 // Traits names the method.
@@ -105,20 +105,20 @@ func (d *Watchdog) learn(gap int64) {
 		spent = min(spent, float64(limit))
 	}
 	d.Gaps++
-	d.Spent[octave(gap)] += spent
+	d.spent.Add(octave(gap), spent)
 	if d.Time += spent; d.Time > float64(memory*float64(d.Usual)) && d.Gaps > memory {
-		for i := range d.Spent {
-			d.Spent[i] /= 2
-		}
+		d.spent.Scale(0.5)
 		d.Time /= 2
 	}
 	if d.Gaps > 4*ready && d.Gaps%ready != 0 {
 		return // it hardly moves any more
 	}
 	half := 0.0
-	for i, s := range d.Spent {
+	first, octaves := d.spent.Bins()
+	for i, s := range octaves {
 		if half += s; 2*half >= d.Time {
-			d.Usual = int64(1)<<i + int64(1)<<i/2
+			usual := int64(1) << (first + i)
+			d.Usual = usual + usual/2
 			return
 		}
 	}
@@ -142,10 +142,13 @@ func (d *Watchdog) UnmarshalBinary(data []byte) error {
 	if err := loaded.all().Load(data); err != nil {
 		return err
 	}
+	if first, spent := loaded.spent.Bins(); first+len(spent) > octaves {
+		return detectors.ErrForeignState
+	}
 	*d = loaded
 	return nil
 }
 
 func (d *Watchdog) all() detectors.State {
-	return detectors.State{Method: name, Settings: []any{time.Duration(d.after)}, Parts: []any{&d.state}}
+	return detectors.State{Method: name, Settings: []any{time.Duration(d.after)}, Parts: []any{&d.state, &d.spent}}
 }

@@ -41,12 +41,11 @@ func New(l Limits) detectors.Detector {
 	d.on, d.off = int64(l.OnDelay), int64(l.OffDelay)
 	h := math.Max(l.Hysteresis, 0)
 	d.edges = [4]edge{
-		{at: l.HighHigh, back: l.HighHigh - h, verdict: d.verdict(scoreOuter, outer, detectors.AboveHighHigh)},
-		{at: -l.LowLow, back: -l.LowLow - h, below: true, verdict: d.verdict(scoreOuter, outer, detectors.BelowLowLow)},
-		{at: l.High, back: l.High - h, verdict: d.verdict(scoreInner, inner, detectors.AboveHigh)},
-		{at: -l.Low, back: -l.Low - h, below: true, verdict: d.verdict(scoreInner, inner, detectors.BelowLow)},
+		{at: l.HighHigh, back: l.HighHigh - h, severity: outer, reason: detectors.AboveHighHigh},
+		{at: -l.LowLow, back: -l.LowLow - h, below: true, severity: outer, reason: detectors.BelowLowLow},
+		{at: l.High, back: l.High - h, severity: inner, reason: detectors.AboveHigh},
+		{at: -l.Low, back: -l.Low - h, below: true, severity: inner, reason: detectors.BelowLow},
 	}
-	d.edges[0].verdict.High, d.edges[1].verdict.Low = l.HighHigh, l.LowLow
 	return d
 }
 
@@ -64,13 +63,22 @@ type edge struct {
 	at, back float64
 	below    bool
 	raised   bool
-	turning  bool  // on the other side than raised says, since
+	turning  bool // on the other side than raised says, since
+	severity detectors.Severity
+	reason   detectors.Reason
 	since    int64 // when it began to turn
-	verdict  detectors.Verdict
 }
 
-func (d *limit) verdict(score float64, s detectors.Severity, r detectors.Reason) detectors.Verdict {
-	return detectors.Verdict{Score: score, Low: d.low, High: d.high, Severity: s, Reason: r}
+// verdict tells of a raised edge.
+func (d *limit) verdict(e *edge) detectors.Verdict {
+	v := detectors.Verdict{Score: scoreInner, Low: d.low, High: d.high, Severity: e.severity, Reason: e.reason}
+	switch e.reason {
+	case detectors.AboveHighHigh:
+		v.Score, v.High = scoreOuter, e.at
+	case detectors.BelowLowLow:
+		v.Score, v.Low = scoreOuter, -e.at
+	}
+	return v
 }
 
 // Traits names the method.
@@ -88,7 +96,7 @@ func (d *limit) Judge(w detectors.Window) detectors.Verdict {
 	for i := len(d.edges) - 1; i >= 0; i-- {
 		e := &d.edges[i]
 		if e.judge(w, d.on, d.off) {
-			v = e.verdict
+			v = d.verdict(e)
 		}
 		d.calm = d.calm && !e.raised && !e.turning
 	}

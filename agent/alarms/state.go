@@ -96,9 +96,10 @@ func (r *Restored) Alarm(channel string, c Class) (a Alarm, err error) {
 }
 
 // Keep gives an alarm back whose channel is not judged for now, as if an earlier
-// run had left it.
+// run had left it; also one at rest, which knows when it was cleared: readings
+// from before that may come again.
 func (r *Restored) Keep(channel string, c Class, a *Alarm) {
-	if a.Active() {
+	if a.Active() || a.cleared != 0 {
 		r.byKey[stateKey(channel, c)], r.kept[stateKey(channel, c)] = nil, *a
 	}
 }

@@ -60,11 +60,11 @@ func (j *Judge) forget(finds map[string]bool) {
 			a := &w.alarm[class]
 			if w.from == nil || !finds[w.from.Name] {
 				j.end(&w.Channel, class, a)
-			} else if a.Active() {
-				j.Restored.Keep(w.Channel.Name, class, a)
-				j.count(true, false)
-				j.orphans = sensors.Now()
+				continue
 			}
+			j.Restored.Keep(w.Channel.Name, class, a)
+			j.count(a.Active(), false)
+			j.orphans = sensors.Now()
 		}
 	}
 	if j.Fixed {

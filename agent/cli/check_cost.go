@@ -19,7 +19,7 @@ import (
 const (
 	cpuPerReading = 4.3e-6 // s of an x86 core, MQTT message to verdict: README, "What it costs"
 	baseMemory    = 8e6    // bytes of the agent without channels
-	channelMemory = 11e3   // bytes a channel, with what the garbage collector lets lie
+	channelMemory = 12e3   // bytes a channel, names and routes among them, with what the garbage collector lets lie
 	sampleBytes   = 24     // of one reading in the queue
 	channelState  = 4.2e3  // bytes written for a channel when what was learned is saved
 	savesADay     = 24     // agent/pipeline: once an hour

@@ -102,7 +102,9 @@ fuzz() {
   local package target status=0 each=$(($1 / $(wc -l <"$work/targets") + 1))
   while read -r package target; do
     echo "note: $each s of $package $target"
-    go test -run '^$' -fuzz "^$target\$" -fuzztime ${each}s "$package" || status=1
+    # Go calls a target that was starved at its end failed; what really fails is in testdata by then, and fails again.
+    go test -run '^$' -fuzz "^$target\$" -fuzztime ${each}s "$package" ||
+      go test -run "^$target\$" -fuzz "^$target\$" -fuzztime ${each}s "$package" || status=1
   done <"$work/targets"
   return $status
 }

@@ -171,7 +171,7 @@ func factor(s string) (string, bool) {
 	if code, ok := aliases[name]; ok && !strings.ContainsAny(code, "/") && (note == "" || !strings.Contains(code, "{")) {
 		return code + note, true
 	}
-	if code, ok := aliases[base]; ok && exponent != "" && !strings.ContainsAny(code, "/.{") {
+	if code, ok := aliases[base]; ok && exponent != "" && !strings.ContainsAny(code, "/.{") && strings.TrimRight(code, "0123456789") == code {
 		return code + exponent + note, true
 	}
 	return base + exponent + note, isUnit(base)

@@ -43,7 +43,7 @@ func TestUnknownUnit(t *testing.T) {
 
 // A code that ParseUnit gave is a code.
 func FuzzParseUnit(f *testing.F) {
-	for _, s := range []string{"°C", "m³/h", "{a.b/c}m2", "bar(g)/s", "1/min", "..", "-2", "m-", "k", "%RH2", "Nm3"} {
+	for _, s := range []string{"°C", "m³/h", "{a.b/c}m2", "bar(g)/s", "1/min", "..", "-2", "m-", "k", "%RH2", "Nm3", "cbm0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

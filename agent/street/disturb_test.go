@@ -167,7 +167,7 @@ func (a *agent) configure(text string, inPlace, hangUp bool) error {
 // runs waits until the agent says that it runs by the file of a hash, and
 // whether it has refused a newer one.
 func (a *agent) runs(hash string, refused bool) error {
-	deadline := time.Now().Add(applied)
+	deadline := time.Now().Add(4 * applied) // a Kafka that starts beside it may starve the machine for seconds
 	for {
 		acc, err := a.account()
 		if err == nil && acc.Configuration.Hash == hash && (acc.Configuration.Refused != "") == refused {
